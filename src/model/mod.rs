@@ -10,6 +10,7 @@ pub mod mount;
 pub mod names;
 pub mod networking;
 pub mod scan;
+pub mod reference;
 pub mod signal;
 pub mod time;
 
