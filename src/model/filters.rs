@@ -1,0 +1,134 @@
+//! The filters of lists and event streams.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Filters by name, each with its values; values of one filter are alternatives unless the filter says otherwise.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filters(BTreeMap<String, Vec<String>>);
+
+/// Why filters were refused.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum FilterError {
+    /// The text is not the JSON that Docker's clients send.
+    #[error("invalid filter: {0}")]
+    Malformed(String),
+    /// The list does not know a filter of that name.
+    #[error("invalid filter '{0}'")]
+    Unknown(String),
+    /// The value does not fit the filter.
+    #[error("invalid filter '{0}={1}'")]
+    Value(String, String),
+}
+
+impl Filters {
+    /// Reads `{"label":["a=b"]}`, and the form of before API 1.22, `{"label":{"a=b":true}}`. Empty text: no filter.
+    ///
+    /// # Errors
+    /// [`FilterError::Malformed`] for anything else.
+    pub fn parse(json: &str) -> Result<Self, FilterError> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Values {
+            List(Vec<String>),
+            Map(BTreeMap<String, bool>),
+        }
+        if json.is_empty() {
+            return Ok(Self::default());
+        }
+        let map: BTreeMap<String, Values> =
+            serde_json::from_str(json).map_err(|err| FilterError::Malformed(err.to_string()))?;
+        let list = |values| match values {
+            Values::List(list) => list,
+            Values::Map(map) => map.into_iter().filter(|(_, on)| *on).map(|(value, _)| value).collect(),
+        };
+        Ok(Self(map.into_iter().map(|(name, values)| (name, list(values))).collect()))
+    }
+
+    /// Filters built in code.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let mut map = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in pairs {
+            map.entry(name.to_owned()).or_default().push(value);
+        }
+        Self(map)
+    }
+
+    /// Checks that every filter is one of these.
+    ///
+    /// # Errors
+    /// [`FilterError::Unknown`] names the first that is not.
+    pub fn allow(&self, known: &[&str]) -> Result<(), FilterError> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(FilterError::Unknown(name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The values of a filter; empty if it was not given.
+    pub fn get(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether no filter was given.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(Vec::is_empty)
+    }
+
+    /// Whether the filter is absent or one of its values is accepted.
+    pub fn any(&self, name: &str, accept: impl FnMut(&str) -> bool) -> bool {
+        let values = self.get(name);
+        values.is_empty() || values.iter().map(String::as_str).any(accept)
+    }
+
+    /// Whether all `label` values (`name` or `name=value`) are among the labels.
+    pub fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.get("label").iter().all(|want| has_label(labels, want))
+    }
+
+    /// Whether none of the `label!` values is among the labels.
+    pub fn without_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        !self.get("label!").iter().any(|want| has_label(labels, want))
+    }
+
+    /// A filter of one truth value: `true`, `1`, `false`, `0`.
+    ///
+    /// # Errors
+    /// [`FilterError::Value`] for anything else.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, FilterError> {
+        let mut found = None;
+        for value in self.get(name) {
+            found = Some(match value.as_str() {
+                "true" | "1" | "True" | "TRUE" | "t" | "T" => true,
+                "false" | "0" | "False" | "FALSE" | "f" | "F" => false,
+                _ => return Err(FilterError::Value(name.to_owned(), value.clone())),
+            });
+        }
+        Ok(found)
+    }
+}
+
+fn has_label(labels: &BTreeMap<String, String>, want: &str) -> bool {
+    match want.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
+        None => labels.contains_key(want),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_encodings_mean_the_same() {
+        let new = Filters::parse(r#"{"label":["a=b","c"]}"#).expect("new form");
+        let old = Filters::parse(r#"{"label":{"a=b":true,"c":true,"d":false}}"#).expect("old form");
+        assert_eq!(new, old);
+        let labels = BTreeMap::from([("a".into(), "b".into()), ("c".into(), String::new())]);
+        assert!(new.labels(&labels));
+        assert!(!new.labels(&BTreeMap::from([("a".into(), "b".into())])));
+        assert!(Filters::parse("[1]").is_err());
+        assert_eq!(new.allow(&["name"]), Err(FilterError::Unknown("label".into())));
+    }
+}

@@ -1,0 +1,80 @@
+//! How a container is connected to networks, as its creator asks and as it is reported.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::config::or_default;
+
+/// The networks to connect a new container to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkingConfig {
+    /// By network name or id.
+    #[serde(deserialize_with = "or_default")]
+    pub endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
+}
+
+/// One connection to a network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EndpointSettings {
+    /// Addresses asked for.
+    #[serde(rename = "IPAMConfig")]
+    pub ipam_config: Option<EndpointIpam>,
+    /// Legacy links.
+    pub links: Option<Vec<String>>,
+    /// Further names in this network.
+    pub aliases: Option<Vec<String>>,
+    /// Hardware address.
+    #[serde(deserialize_with = "or_default")]
+    pub mac_address: String,
+    /// Options for the network's driver.
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    /// Which network gives the default route: the highest.
+    #[serde(deserialize_with = "or_default")]
+    pub gw_priority: i64,
+    /// The network's id.
+    #[serde(rename = "NetworkID", deserialize_with = "or_default")]
+    pub network_id: String,
+    /// The connection's id.
+    #[serde(rename = "EndpointID", deserialize_with = "or_default")]
+    pub endpoint_id: String,
+    /// IPv4 gateway.
+    #[serde(deserialize_with = "or_default")]
+    pub gateway: String,
+    /// IPv4 address.
+    #[serde(rename = "IPAddress", deserialize_with = "or_default")]
+    pub ip_address: String,
+    /// IPv4 prefix length in bits.
+    #[serde(rename = "IPPrefixLen", deserialize_with = "or_default")]
+    pub ip_prefix_len: i64,
+    /// IPv6 gateway.
+    #[serde(rename = "IPv6Gateway", deserialize_with = "or_default")]
+    pub ipv6_gateway: String,
+    /// IPv6 address.
+    #[serde(rename = "GlobalIPv6Address", deserialize_with = "or_default")]
+    pub global_ipv6_address: String,
+    /// IPv6 prefix length in bits.
+    #[serde(rename = "GlobalIPv6PrefixLen", deserialize_with = "or_default")]
+    pub global_ipv6_prefix_len: i64,
+    /// Every name that the network's resolver answers to.
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Option<Vec<String>>,
+}
+
+/// Addresses that a connection asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EndpointIpam {
+    /// IPv4.
+    #[serde(rename = "IPv4Address", deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ipv4_address: String,
+    /// IPv6.
+    #[serde(rename = "IPv6Address", deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ipv6_address: String,
+    /// Link-local addresses.
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Option::is_none")]
+    pub link_local_ips: Option<Vec<String>>,
+}

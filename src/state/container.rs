@@ -1,0 +1,124 @@
+//! A container's two records: what was asked, and what happened.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::ContainerConfig;
+use crate::model::host_config::HostConfig;
+use crate::model::networking::EndpointSettings;
+use crate::model::time::Nanos;
+
+/// What was asked: `container.json`, written by the engine under the container's lock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerRecord {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without a slash.
+    pub name: String,
+    /// When it was created.
+    pub created: Nanos,
+    /// The program: the first word of entrypoint and command together.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The image as the creator named it.
+    pub image: String,
+    /// The image's id, `sha256:…`.
+    pub image_id: String,
+    /// `os/architecture`.
+    pub platform: String,
+    /// Chain ids (hexadecimal) of the image's layers, the lowest first.
+    pub layers: Vec<String>,
+    /// How the root file system is made.
+    pub driver: Driver,
+    /// Configuration: the creator's over the image's.
+    pub config: ContainerConfig,
+    /// The half that concerns the host.
+    pub host_config: HostConfig,
+    /// Connections to networks, by network.
+    pub endpoints: BTreeMap<String, EndpointSettings>,
+}
+
+/// How a container's root file system is made of its image's layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// The kernel's overlayfs: layers below, `upper/` above.
+    #[default]
+    Overlay,
+    /// All layers copied into `upper/` at creation, where overlayfs is refused.
+    Copy,
+}
+
+impl ContainerRecord {
+    /// The attributes of this container's events: its labels, image and name.
+    pub fn event_attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = self.config.labels.clone();
+        attributes.insert("image".into(), self.image.clone());
+        attributes.insert("name".into(), self.name.clone());
+        attributes
+    }
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never started.
+    #[default]
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its process has ended.
+    Exited,
+}
+
+impl Status {
+    /// Docker's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// What happened: `state.json`, written by the monitor, or by who finds the monitor dead and takes its lock. Missing
+/// until the first start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateRecord {
+    /// What it does.
+    pub status: Status,
+    /// Process id of its init on the host; 0 if it does not run.
+    pub pid: i32,
+    /// The init's start time, in clock ticks since boot: with `boot_id` it tells a reused pid.
+    pub pid_start: u64,
+    /// The boot in which `pid` is meant.
+    pub boot_id: String,
+    /// Last start; 0: never.
+    pub started_at: Nanos,
+    /// Last end; 0: never.
+    pub finished_at: Nanos,
+    /// Code of the last end: the program's, or 128 and the signal; 126 and 127 if it could not be started.
+    pub exit_code: i32,
+    /// Why the last start failed or how it was lost; else empty.
+    pub error: String,
+    /// How often it has ended: tells one end from the next.
+    pub exits: u64,
+    /// Whether a person asked for the last stop.
+    pub stopped_by_user: bool,
+}
+
+impl StateRecord {
+    /// Whether its process exists.
+    pub fn is_running(&self) -> bool {
+        matches!(self.status, Status::Running | Status::Paused)
+    }
+}

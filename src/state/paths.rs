@@ -1,0 +1,140 @@
+//! Where everything is.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The two directories of one user's pierless.
+///
+/// `data` survives a reboot; `run` is emptied by it, so nothing there can be stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// `$PIERLESS_DATA`, else `$XDG_DATA_HOME/pierless`, else `~/.local/share/pierless`; for root `/var/lib/pierless`.
+    pub data: PathBuf,
+    /// `$PIERLESS_RUN`, else `$XDG_RUNTIME_DIR/pierless`, else `/run/user/UID/pierless`; for root `/run/pierless`.
+    pub run: PathBuf,
+}
+
+impl Home {
+    /// From the environment. `uid` is the user's on the host.
+    pub fn from_env(uid: u32) -> Self {
+        let var = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let own = |name| var(name).filter(|path| path.is_absolute());
+        let data = own("PIERLESS_DATA").unwrap_or_else(|| match uid {
+            0 => PathBuf::from("/var/lib/pierless"),
+            _ => {
+                let home = || var("HOME").unwrap_or_else(|| PathBuf::from("/")).join(".local/share");
+                own("XDG_DATA_HOME").unwrap_or_else(home).join("pierless")
+            }
+        });
+        let run = own("PIERLESS_RUN").unwrap_or_else(|| match uid {
+            0 => PathBuf::from("/run/pierless"),
+            _ => own("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}"))).join("pierless"),
+        });
+        Self { data, run }
+    }
+
+    /// The API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("docker.sock")
+    }
+
+    /// All containers' lasting directories.
+    pub fn containers(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
+    /// The symbolic links that reserve container names.
+    pub fn names(&self) -> PathBuf {
+        self.data.join("containers/names")
+    }
+
+    /// One container's directories.
+    pub fn container(&self, id: &str) -> ContainerPaths {
+        ContainerPaths { data: self.containers().join(id), run: self.run.join("containers").join(id) }
+    }
+
+    /// The index of exec sessions: links to where they are.
+    pub fn execs(&self) -> PathBuf {
+        self.run.join("execs")
+    }
+
+    /// The directory of the event log.
+    pub fn events(&self) -> PathBuf {
+        self.data.join("events")
+    }
+
+    /// The image store.
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    /// What the holder of the namespaces is found by.
+    pub fn holder(&self) -> PathBuf {
+        self.run.join("holder")
+    }
+}
+
+/// One container's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPaths {
+    /// Its lasting directory.
+    pub data: PathBuf,
+    /// Its directory until the next reboot.
+    pub run: PathBuf,
+}
+
+impl ContainerPaths {
+    /// What was asked.
+    pub fn record(&self) -> PathBuf {
+        self.data.join("container.json")
+    }
+    /// What happened.
+    pub fn state(&self) -> PathBuf {
+        self.data.join("state.json")
+    }
+    /// What it printed.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("container.log")
+    }
+    /// The writable layer.
+    pub fn upper(&self) -> PathBuf {
+        self.data.join("upper")
+    }
+    /// The overlay's scratch directory.
+    pub fn work(&self) -> PathBuf {
+        self.data.join("work")
+    }
+    /// The engine's lock on the container's record and on verbs that must not overlap.
+    pub fn verb_lock(&self) -> PathBuf {
+        self.data.join("lock")
+    }
+    /// Held by the monitor for as long as it lives.
+    pub fn monitor_lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+    /// Where the monitor listens.
+    pub fn monitor_socket(&self) -> PathBuf {
+        self.run.join("monitor.sock")
+    }
+    /// The OCI bundle.
+    pub fn bundle(&self) -> PathBuf {
+        self.run.join("bundle")
+    }
+    /// Where the root file system is mounted, in the mount namespace of whoever mounts it.
+    pub fn rootfs(&self) -> PathBuf {
+        self.run.join("bundle/rootfs")
+    }
+    /// One exec session's directory.
+    pub fn exec(&self, exec_id: &str) -> PathBuf {
+        self.run.join("execs").join(exec_id)
+    }
+    /// `hostname`, `hosts` or `resolv.conf` as mounted into the container.
+    pub fn etc(&self, file: &str) -> PathBuf {
+        self.data.join("etc").join(file)
+    }
+}
+
+/// Whether a directory entry's name is an id, not one of the store's own entries.
+pub fn entry_id(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str().filter(|name| crate::model::ids::is_full_id(name))
+}
