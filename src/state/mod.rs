@@ -6,6 +6,7 @@ pub mod container;
 pub mod events;
 pub mod exec;
 pub mod lock;
+pub mod logfile;
 pub mod paths;
 pub mod store;
 

@@ -1,0 +1,197 @@
+//! Processes: detaching oneself, forking a helper, reaping, and the descriptors by which the kernel tells of it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its process id, free for reuse from now on.
+    pub pid: i32,
+    /// As a shell and Docker count it: the exit status, or 128 + the signal that killed it.
+    pub code: i32,
+}
+
+/// Forks; the child runs `child` and exits with what it returns, running no destructor and no exit handler.
+///
+/// Only for single-threaded processes (the monitor): the child may then use anything, as if it were a new program.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<i32> {
+    // SAFETY: the caller is single-threaded, so no lock can be held by a thread that the child does not have.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
+        nix::unistd::ForkResult::Child => {
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(125);
+            // SAFETY: ends this process at once; nothing of the parent's (buffers, files) is flushed or removed twice.
+            unsafe { nix::libc::_exit(code) }
+        }
+    }
+}
+
+/// Leaves the caller's process and session: the parent exits with 0 at once, the child goes on, detached.
+pub fn detach() -> io::Result<()> {
+    // SAFETY: as in `fork`.
+    match unsafe { nix::unistd::fork() }? {
+        // SAFETY: as in `fork`.
+        nix::unistd::ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
+        nix::unistd::ForkResult::Child => {
+            rustix::process::setsid()?;
+            Ok(())
+        }
+    }
+}
+
+/// Orphans among the descendants become this process's children, so that it learns of their end.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Pid::from_raw(1))?)
+}
+
+/// Points standard input, output and error to `/dev/null`.
+pub fn silence_stdio() -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// The next child that has ended, without blocking.
+pub fn reap() -> Option<Ended> {
+    loop {
+        return match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let code = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => code,
+                    (None, Some(signal)) => 128 + signal,
+                    (None, None) => continue,
+                };
+                Some(Ended { pid: pid.as_raw_nonzero().get(), code })
+            }
+            Err(rustix::io::Errno::INTR) => continue,
+            _ => None,
+        };
+    }
+}
+
+/// Blocks until the child `pid` has ended.
+pub fn wait_for(pid: i32) -> Option<i32> {
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty()));
+    status.ok().flatten().and_then(|(_, status)| status.exit_status())
+}
+
+/// Sends `signal` to `pid`. The caller must know that the pid is still its own child's (not reaped yet).
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    let target = nix::unistd::Pid::from_raw(pid);
+    if pid <= 0 || signal <= 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: kill(2) takes two integers. nix's enum has no real-time signals, which Docker clients may send.
+    if unsafe { nix::libc::kill(target.as_raw(), signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Blocks the signals of interest and gives a descriptor that becomes readable when one is pending.
+#[derive(Debug)]
+pub struct Signals(nix::sys::signalfd::SignalFd);
+
+impl Signals {
+    /// Catches SIGCHLD and SIGTERM; SIGHUP, SIGINT and SIGPIPE are ignored from now on.
+    pub fn catch() -> io::Result<Self> {
+        use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+        use nix::sys::signalfd::{SfdFlags, SignalFd};
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGCHLD);
+        set.add(Signal::SIGTERM);
+        set.thread_block()?;
+        for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGPIPE] {
+            // SAFETY: ignoring a signal installs no handler.
+            unsafe { signal(ignored, SigHandler::SigIgn) }?;
+        }
+        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// Takes what is pending; true if SIGTERM was among it.
+    pub fn drain(&self) -> bool {
+        let mut term = false;
+        while let Ok(Some(info)) = self.0.read_signal() {
+            term |= info.ssi_signo == nix::libc::SIGTERM.unsigned_abs();
+        }
+        term
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Undoes [`Signals::catch`] in a forked child, so that what it executes starts with ordinary signals.
+pub fn ordinary_signals() {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+    for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGPIPE] {
+        // SAFETY: restores the default action; no handler is installed.
+        let _ = unsafe { signal(ignored, SigHandler::SigDfl) };
+    }
+    let _ = SigSet::all().thread_unblock();
+}
+
+/// A timer descriptor on the monotonic clock that also runs while the machine sleeps.
+#[derive(Debug)]
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// A timer that is not running.
+    pub fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self(rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)?))
+    }
+
+    /// Fires once after `after`; `None` stops it.
+    pub fn set(&self, after: Option<Duration>) -> io::Result<()> {
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let it_value = after.map_or(zero, |after| Timespec {
+            tv_sec: after.as_secs().cast_signed(),
+            // A zero value would disarm it.
+            tv_nsec: i64::from(after.subsec_nanos()).max(1),
+        });
+        rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: zero, it_value })?;
+        Ok(())
+    }
+
+    /// Takes the expiry, so that the descriptor is no longer readable.
+    pub fn drain(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// SIGKILL's number.
+pub const SIGKILL: i32 = Signal::KILL.as_raw();
+/// SIGTERM's number.
+pub const SIGTERM: i32 = Signal::TERM.as_raw();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_fires_once() {
+        let timer = Timer::new().expect("timer");
+        timer.set(Some(Duration::from_millis(1))).expect("set");
+        let mut polled = [rustix::event::PollFd::new(&timer, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut polled, None).expect("poll"), 1);
+        timer.drain();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(rustix::event::poll(&mut polled, Some(&now)).expect("poll"), 0);
+    }
+}
