@@ -7,6 +7,11 @@ pub mod up;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use args::Verb;
+
+use crate::state::paths::Home;
 
 /// Why a verb failed. Its text is what the person sees.
 #[derive(Debug, thiserror::Error)]
@@ -60,5 +65,34 @@ impl Error {
     /// Wraps an error of the system while doing `what`.
     fn doing(what: &'static str) -> impl Fn(io::Error) -> Error {
         move |source| Error::Step { what, source }
+    }
+}
+
+/// Does what a verb says, and tells a failure on stderr. `serve` is not its matter.
+pub fn run(verb: Verb, home: &Home) -> ExitCode {
+    let done = match verb {
+        Verb::Up => up::up(home),
+        Verb::Down(_) => up::down(home),
+        Verb::Check => return check_host(),
+        Verb::StandIn => stand_in::hold(home),
+        Verb::Activated => stand_in::become_serve(),
+        _ => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pierless: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Fails if no container can run here.
+fn check_host() -> ExitCode {
+    let items = check::items();
+    print!("{}", check::report(&items));
+    match items.iter().any(|item| item.verdict == check::Verdict::Broken) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     }
 }

@@ -20,10 +20,15 @@ const UNIT_PROGRAM: &str = "/usr/local/bin/pierless";
 /// `pierless up`. Prints what it did to stderr and, to stdout, the one line for a shell to evaluate.
 pub fn up(home: &Home) -> Result<(), Error> {
     let items = check::items();
-    let wrong: Vec<_> = items.into_iter().filter(|item| item.verdict != check::Verdict::Ok).collect();
-    eprint!("{}", check::report(&wrong));
-    if wrong.iter().any(|item| item.verdict == check::Verdict::Broken) {
+    let (broken, fine): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.verdict == check::Verdict::Broken);
+    if !broken.is_empty() {
+        eprint!("{}", check::report(&broken));
         return Err(Error::Host);
+    }
+    let lacking: Vec<&str> =
+        fine.iter().filter(|item| item.verdict == check::Verdict::Lacking).map(|item| item.name).collect();
+    if !lacking.is_empty() {
+        eprintln!("not as it could be: {} (`pierless check` tells more)", lacking.join(", "));
     }
     let socket = home.socket();
     if uses_systemd(home) {
