@@ -3,5 +3,10 @@
 pub mod epoll;
 pub mod fdpass;
 pub mod memory;
+pub mod mounts;
+pub mod namespaces;
+pub mod openat2;
+pub mod pidfd;
+pub mod process;
 pub mod pty;
 pub mod spawn;

@@ -1,0 +1,4 @@
+//! The handlers, by resource: each about ten lines from a request to an engine call and back.
+
+pub mod cluster;
+pub mod system;

@@ -1,0 +1,195 @@
+//! What /proc tells of processes, and small changes of one's own.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::namespaces;
+
+/// When a process started, in clock ticks since boot: together with the boot id and the number it names a process
+/// for ever.
+///
+/// # Errors
+/// There is no such process.
+pub fn start_time(pid: i32) -> io::Result<u64> {
+    field(pid, 22)
+}
+
+/// The parent's process id.
+///
+/// # Errors
+/// There is no such process.
+pub fn parent(pid: i32) -> io::Result<i32> {
+    i32::try_from(field(pid, 4)?).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// A numeric field of /proc/PID/stat, counted as in proc(5); from the fourth on.
+fn field(pid: i32, number: usize) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the command's name in parentheses and may hold anything, so count from its end.
+    let rest = text.rfind(')').and_then(|end| text.get(end + 1..)).unwrap_or_default();
+    let field = rest.split_ascii_whitespace().nth(number - 3).and_then(|field| field.parse().ok());
+    field.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Names this boot of the machine.
+///
+/// # Errors
+/// /proc is not there.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+/// The processes in the same pid namespace as this one, in this process's numbers, ascending.
+///
+/// # Errors
+/// There is no such process.
+pub fn in_pid_namespace_of(pid: i32) -> io::Result<Vec<i32>> {
+    let wanted = namespaces::identity(&pid.to_string(), "pid")?;
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+        // A process that ends meanwhile, or one of another user, is in no container of this one.
+        if namespaces::identity(name, "pid").is_ok_and(|identity| identity == wanted) {
+            pids.extend(name.parse::<i32>());
+        }
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Sets how willingly the kernel ends this process, and those it starts, for lack of memory. To a value below its own a
+/// process without privileges cannot set it; the nearest possible one is set then.
+///
+/// # Errors
+/// Those of /proc.
+pub fn set_oom_score_adj(value: i64) -> io::Result<()> {
+    let path = "/proc/self/oom_score_adj";
+    match fs::write(path, value.to_string()) {
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+            let current: i64 = fs::read_to_string(path)?.trim().parse().unwrap_or(0);
+            if value < current { Ok(()) } else { Err(err) }
+        }
+        other => other,
+    }
+}
+
+/// Sets the name that ps(1) shows in its short form; at most 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) {
+    let _ = rustix::thread::set_name(name);
+}
+
+/// Sets a resource limit of this process; what is above its hard limit and cannot be raised is lowered to that.
+///
+/// # Errors
+/// A name that is no limit's: [`io::ErrorKind::InvalidInput`]; those of prlimit(2).
+pub fn set_rlimit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let resource = match name.to_ascii_lowercase().trim_start_matches("rlimit_") {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    // Infinity is the absence of a limit.
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    match setrlimit(resource, Rlimit { current: limit(soft), maximum: limit(hard) }) {
+        Err(rustix::io::Errno::PERM) => {
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let clamped = Rlimit { current: limit(soft.min(most)), maximum: limit(hard.min(most)) };
+            Ok(setrlimit(resource, clamped)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Sets this process's user, group and further groups, for good.
+///
+/// # Errors
+/// An id that is not mapped in the user namespace, or groups where setting them is denied.
+#[allow(unsafe_code)]
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    use nix::libc;
+    let check = |result: libc::c_long| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    let denied = || fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    // By system call: the C library would tell its other threads, and the caller has none.
+    // SAFETY: the length and the pointer describe `groups`, which the kernel only reads.
+    match check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }) {
+        // In a single-id namespace nobody may change groups: there are none to have.
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) && groups.is_empty() && denied() => {}
+        other => other?,
+    }
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+///
+/// # Errors
+/// A kernel before 5.11.
+#[allow(unsafe_code)]
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    use nix::libc;
+    // SAFETY: integers only; nothing is closed before exec, so no descriptor that somebody owns becomes invalid.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Becomes another program.
+///
+/// # Errors
+/// Those of execve(2), if it returns at all; an argument with a NUL byte.
+pub fn execute(program: &Path, args: &[String], env: &[String]) -> io::Error {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let parts = (CString::new(program.as_os_str().as_bytes()), strings(args), strings(env));
+    let (Ok(program), Ok(args), Ok(env)) = parts else { return io::ErrorKind::InvalidInput.into() };
+    match nix::unistd::execve(&program, &args, &env) {
+        Ok(never) => match never {},
+        Err(err) => err.into(),
+    }
+}
+
+/// Whether this process is the only thread of its program.
+pub fn is_single_threaded() -> bool {
+    fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_proc() {
+        let me = i32::try_from(std::process::id()).expect("pid");
+        assert!(start_time(me).expect("start time") > 0);
+        assert_eq!(parent(me).expect("parent").unsigned_abs(), std::os::unix::process::parent_id());
+        assert_eq!(boot_id().expect("boot id").len(), 36);
+        assert!(in_pid_namespace_of(me).expect("processes").contains(&me));
+        assert!(start_time(i32::MAX).is_err());
+    }
+
+    #[test]
+    fn unknown_limits_are_refused() {
+        assert!(set_rlimit("beer", 1, 1).is_err());
+    }
+}
