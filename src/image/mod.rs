@@ -22,6 +22,7 @@ pub mod compress;
 pub mod config;
 pub mod entries;
 pub mod find;
+pub mod flatten;
 pub mod garbage;
 pub mod import;
 pub mod layers;

@@ -9,8 +9,8 @@ pub mod ids;
 pub mod mount;
 pub mod names;
 pub mod networking;
-pub mod scan;
 pub mod reference;
+pub mod scan;
 pub mod signal;
 pub mod time;
 
