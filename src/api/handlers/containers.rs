@@ -7,7 +7,7 @@ use super::streams::{attach, logs, wait};
 use crate::api::route::routes;
 use crate::api::types::ById;
 use crate::api::types::containers::{CreateBody, CreateReply, Inspect, PruneReply, Sizes, Summary, TopReply};
-use crate::api::{ApiError, Cx, Empty, Json, Path, Query, Reply};
+use crate::api::{ApiError, Cx, Empty, Json, Path, Query, Reply, compat};
 use crate::engine::Engine;
 use crate::engine::containers::{ListOptions, View};
 use crate::model::ErrorKind;
@@ -81,7 +81,8 @@ pub async fn inspect(cx: Cx, path: Path<ById>, q: Query<InspectQuery>) -> Result
         let view = engine.container(&path.0.id)?;
         Ok(Inspect::of(engine, &view, sizes(engine, &view, q.0.size)))
     };
-    cx.run(inspect).await.map(Reply)
+    let newest = cx.run(inspect).await?;
+    Ok(Reply(compat::container_inspect(cx.version(), newest)))
 }
 
 /// `POST /containers/{id}/start`

@@ -242,6 +242,68 @@ pub struct NetworkSettings {
     pub ports: PortMap,
     /// Connections, by network.
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Before API 1.52: the addresses in the default network.
+    #[serde(flatten)]
+    pub flat: Option<FlatAddresses>,
+}
+
+/// The addresses in the default network, as `NetworkSettings` told them before there were several.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct FlatAddresses {
+    /// Always false.
+    pub hairpin_mode: bool,
+    /// Always empty.
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    /// Always 0.
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_len: i64,
+    /// Always null.
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Option<Vec<String>>,
+    /// Always null.
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Option<Vec<String>>,
+    /// The connection's id.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    /// IPv4 gateway.
+    pub gateway: String,
+    /// IPv6 address.
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    /// IPv6 prefix length in bits.
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: i64,
+    /// IPv4 address.
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    /// IPv4 prefix length in bits.
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: i64,
+    /// IPv6 gateway.
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    /// Hardware address.
+    pub mac_address: String,
+}
+
+impl From<&EndpointSettings> for FlatAddresses {
+    fn from(endpoint: &EndpointSettings) -> Self {
+        let endpoint = endpoint.clone();
+        Self {
+            endpoint_id: endpoint.endpoint_id,
+            gateway: endpoint.gateway,
+            global_ipv6_address: endpoint.global_ipv6_address,
+            global_ipv6_prefix_len: endpoint.global_ipv6_prefix_len,
+            ip_address: endpoint.ip_address,
+            ip_prefix_len: endpoint.ip_prefix_len,
+            ipv6_gateway: endpoint.ipv6_gateway,
+            mac_address: endpoint.mac_address,
+            ..Self::default()
+        }
+    }
 }
 
 impl NetworkSettings {
@@ -256,7 +318,8 @@ impl NetworkSettings {
             0 => String::new(),
             pid => format!("/proc/{pid}/ns/net"),
         };
-        Self { sandbox_key, networks, ..Self::default() }
+        let flat = Some(networks.get("bridge").map(FlatAddresses::from).unwrap_or_default());
+        Self { sandbox_key, networks, flat, ..Self::default() }
     }
 }
 

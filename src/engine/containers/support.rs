@@ -336,7 +336,7 @@ mod tests {
     fn every_listed_field_is_one() {
         let value = to_value(&HostConfig::default());
         for field in HOST_FIELDS {
-            let optional = ["Annotations"].contains(field);
+            let optional = ["Annotations", "StorageOpt"].contains(field);
             assert!(optional || value.get(field).is_some(), "{field}");
         }
     }
