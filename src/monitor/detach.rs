@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, BadKeys> {
             ([one], _) => Ok(*one),
             (_, Some([letter @ b'a'..=b'z'])) => Ok(letter - b'a' + 1),
             (_, Some(b"@")) => Ok(0),
-            (_, Some([symbol @ b'['..=b'_'])) => Ok(symbol - b'['  + 27),
+            (_, Some([symbol @ b'['..=b'_'])) => Ok(symbol - b'[' + 27),
             (b"DEL", _) => Ok(127),
             _ => Err(BadKeys(key.to_owned())),
         })

@@ -48,10 +48,8 @@ impl Epoll {
     /// Blocks until something happens or `timeout` is over (`None`: for ever). Interruption counts as nothing happened.
     pub fn wait(&self, timeout: Option<Duration>, mut each: impl FnMut(Ready)) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); BATCH];
-        let limit = timeout.map(|t| rustix::time::Timespec {
-            tv_sec: t.as_secs().cast_signed(),
-            tv_nsec: t.subsec_nanos().into(),
-        });
+        let limit = timeout
+            .map(|t| rustix::time::Timespec { tv_sec: t.as_secs().cast_signed(), tv_nsec: t.subsec_nanos().into() });
         match epoll::wait(&self.0, &mut space[..], limit.as_ref()) {
             Ok((events, _)) => {
                 for event in events {

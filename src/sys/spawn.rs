@@ -159,7 +159,11 @@ impl Timer {
             // A zero value would disarm it.
             tv_nsec: i64::from(after.subsec_nanos()).max(1),
         });
-        rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: zero, it_value })?;
+        rustix::time::timerfd_settime(
+            &self.0,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: zero, it_value },
+        )?;
         Ok(())
     }
 

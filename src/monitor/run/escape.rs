@@ -122,8 +122,14 @@ mod tests {
 
     #[test]
     fn as_go_writes_it() {
-        assert_eq!(escaped(b"plain ASCII of more than thirty-two bytes, and a tail\n"), "plain ASCII of more than thirty-two bytes, and a tail\\n");
-        assert_eq!(escaped(b"\"\\\r\t\x00\x1b<a>&\x7f"), "\\\"\\\\\\r\\u0009\\u0000\\u001b\\u003ca\\u003e\\u0026\u{7f}");
+        assert_eq!(
+            escaped(b"plain ASCII of more than thirty-two bytes, and a tail\n"),
+            "plain ASCII of more than thirty-two bytes, and a tail\\n"
+        );
+        assert_eq!(
+            escaped(b"\"\\\r\t\x00\x1b<a>&\x7f"),
+            "\\\"\\\\\\r\\u0009\\u0000\\u001b\\u003ca\\u003e\\u0026\u{7f}"
+        );
         assert_eq!(escaped("ü€😀\u{2028}\u{2029}".as_bytes()), "ü€😀\\u2028\\u2029");
         assert_eq!(escaped(b"\xff\xc3\xe2\x82x\xed\xa0\x80"), r"\ufffd\ufffd\ufffd\ufffdx\ufffd\ufffd\ufffd");
     }
