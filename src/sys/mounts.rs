@@ -118,8 +118,7 @@ pub fn bind_recursive(source: &Path, target: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `open_tree(2)` and `move_mount(2)`.
 pub fn bind_fd(source: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(source, "", flags)?;
     Ok(move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }

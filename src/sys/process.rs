@@ -160,7 +160,8 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 pub fn execute(program: &Path, args: &[String], env: &[String]) -> io::Error {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
-    let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let strings =
+        |list: &[String]| list.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<Vec<_>, _>>();
     let parts = (CString::new(program.as_os_str().as_bytes()), strings(args), strings(env));
     let (Ok(program), Ok(args), Ok(env)) = parts else { return io::ErrorKind::InvalidInput.into() };
     match nix::unistd::execve(&program, &args, &env) {
