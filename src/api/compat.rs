@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::ApiError;
+use super::types::containers::Inspect;
 
 /// A version of Docker's API, `1.MINOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +76,14 @@ pub fn info_bridge_fields(version: ApiVersion) -> bool {
 /// From 1.42 on `system/df` reports only the kinds that `type` names.
 pub fn usage_by_type(version: ApiVersion) -> bool {
     version >= ApiVersion(42)
+}
+
+/// Up to 1.51 an inspection repeats the addresses in the default network beside the list of networks.
+pub fn container_inspect(version: ApiVersion, mut inspect: Inspect) -> Inspect {
+    if version >= ApiVersion(52) {
+        inspect.network_settings.flat = None;
+    }
+    inspect
 }
 
 #[cfg(test)]

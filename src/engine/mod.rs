@@ -1,46 +1,28 @@
-//! The verbs: joins the rooms below, owns ordering and rollback. Synchronous; cheap to clone.
+//! The verbs: what a client or a person asks for, in terms of the rooms below. Knows the order of things and how to
+//! take them back; knows neither HTTP nor the kernel.
+//!
+//! Everything here is synchronous and keeps nothing in memory between two calls: what the engine knows, it reads from
+//! disk or from a monitor. So any number of processes may be engines at once, and any may be killed.
 
-use crate::model::ErrorKind;
-use crate::state::paths::Home;
-
+pub mod containers;
+pub mod error;
+pub mod exec;
+mod reconcile;
 pub mod system;
 
-/// The engine on one user's state.
+use crate::state::paths::Home;
+use crate::state::store;
+
+pub use error::{Error, Result};
+
+/// The engine of one user. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     home: Home,
 }
 
-/// Why a verb failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A failure whose kind and words are already known.
-    #[error("{1}")]
-    Other(ErrorKind, String),
-    /// The records failed.
-    #[error(transparent)]
-    State(#[from] crate::state::Error),
-    /// The caller's stream failed.
-    #[error("stream: {0}")]
-    Stream(#[from] std::io::Error),
-}
-
-impl Error {
-    /// The kind of this error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Other(kind, _) => *kind,
-            Self::State(err) => err.kind(),
-            Self::Stream(_) => ErrorKind::System,
-        }
-    }
-}
-
-/// Result of this room.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
 impl Engine {
-    /// An engine on this state.
+    /// An engine over this state.
     pub fn new(home: Home) -> Self {
         Self { home }
     }
@@ -48,5 +30,16 @@ impl Engine {
     /// Where its state is.
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Finishes what killed processes left half done: removals, and ends of containers whose monitor was killed.
+    /// Cheap when there is nothing: one look at each container that should run.
+    pub fn recover(&self) {
+        store::sweep(&self.home);
+        for id in store::ids(&self.home).unwrap_or_default() {
+            if let Err(err) = self.reconcile(&id) {
+                tracing::warn!(container = %id, "cannot recover: {err}");
+            }
+        }
     }
 }
