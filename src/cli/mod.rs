@@ -98,7 +98,7 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Rm(options) => verbs::rm(&engine, &options),
         Verb::Load(options) => verbs::load(&engine, &options),
         Verb::Images(options) => verbs::images(&engine, &options),
-        Verb::Unshare(options) => verbs::unshare(&options),
+        Verb::Unshare(options) => verbs::unshare(home, &options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

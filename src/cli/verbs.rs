@@ -16,6 +16,7 @@ use crate::model::ErrorKind;
 use crate::model::ids::short;
 use crate::model::time::{human_duration, now};
 use crate::state::logfile::{Selection, Stream};
+use crate::state::paths::Home;
 
 /// Rows as text, each column as wide as its widest cell.
 fn table(rows: &[Vec<String>]) -> String {
@@ -186,8 +187,11 @@ pub fn images(engine: &Engine, options: &Images) -> Result<(), Error> {
 }
 
 /// `pierless unshare`: becomes the command.
-pub fn unshare(options: &Unshare) -> Result<(), Error> {
+pub fn unshare(home: &Home, options: &Unshare) -> Result<(), Error> {
     let (program, arguments) = options.command.split_first().ok_or(Error::Said)?;
-    let error = Command::new(program).args(arguments).exec();
+    // In there the user's id is root's, whose places are others.
+    let mut command = Command::new(program);
+    command.args(arguments).env("PIERLESS_DATA", &home.data).env("PIERLESS_RUN", &home.run);
+    let error = command.exec();
     Err(Error::at(program.as_ref())(error))
 }
