@@ -1,1 +1,217 @@
-//! .
+//! The user's namespaces: joining them, making them, holding them.
+//!
+//! A user without privileges gets one *user namespace* for all of their containers, so that these can share network
+//! namespaces, and so that files which belong to a container's users have the same owners for every process that
+//! touches them. A namespace lives as long as a process is in it; the *holder* is that process. It decides nothing: it
+//! keeps `run/holder/lock` locked (with its process id written in it) and waits until it gets `run/holder/users`, which
+//! every other pierless process has locked in shared mode. Killed, it is replaced by the next process that looks, in the
+//! namespace of a monitor that still lives, if there is one.
+//!
+//! Every process then has a *mount namespace* of its own, so whatever it mounts vanishes with it.
+
+mod create;
+mod idmap;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock};
+
+pub use idmap::{Range, host_uid};
+
+use crate::model::ErrorKind;
+use crate::state::lock::Lock;
+use crate::state::paths::Home;
+use crate::sys::namespaces::{self, Kinds};
+use crate::sys::{fdpass, mounts, pidfd, process};
+
+/// Why the namespaces could not be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The run directory.
+    #[error(transparent)]
+    State(#[from] crate::state::Error),
+    /// The kernel refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Two user ids cannot share one run directory.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// The kind of this error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::State(err) => err.kind(),
+            Self::System { .. } | Self::Refused(_) => ErrorKind::System,
+        }
+    }
+
+    fn at(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Where this process is, and what it has there. While it exists, the namespaces stay.
+#[derive(Debug)]
+pub struct Entered {
+    /// Whether it is in a user namespace: it is root there and nowhere else.
+    pub rootless: bool,
+    /// Whether only one user id exists there, for want of a range in /etc/subuid or of `newuidmap`.
+    pub single_id: bool,
+    /// The user's id on the host.
+    pub uid: u32,
+    /// Which user ids exist, and which they are on the host.
+    pub uid_map: Vec<Range>,
+    /// Which group ids exist, and which they are on the host.
+    pub gid_map: Vec<Range>,
+    _users: Lock,
+}
+
+impl Entered {
+    /// What a person should know of it, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.single_id {
+            warnings.push(
+                "only one user id is available: programs that change users will fail; give the user a range in \
+                 /etc/subuid and /etc/subgid, and install uidmap"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
+/// Enters the user's namespaces, making them if need be, and a mount namespace of this process's own.
+///
+/// To be called first thing in `main`: a process with threads cannot do it. Does nothing about the user namespace for
+/// root, nor for a child of a process that is inside already.
+///
+/// # Errors
+/// The run directory cannot be written, or the kernel forbids user namespaces.
+pub fn enter(home: &Home) -> Result<Entered, Error> {
+    let dir = home.holder();
+    if let Err(err) = fs::metadata(&dir) {
+        if err.kind() != io::ErrorKind::NotFound {
+            return Err(crate::state::Error::at(&dir)(err).into());
+        }
+        private_dir(&home.run)?;
+        private_dir(&dir)?;
+    }
+    // Before anything is looked at: from here on no holder ends.
+    let users = Lock::shared(&dir.join("users"))?;
+    if !rustix::process::geteuid().is_root() {
+        join(home)?;
+    }
+    namespaces::unshare(Kinds::CLONE_NEWNS).map_err(Error::at("cannot make a mount namespace"))?;
+    mounts::make_all_slave().map_err(Error::at("cannot make mounts private"))?;
+    let uid_map = idmap::read("uid_map").map_err(Error::at("/proc/self/uid_map"))?;
+    let gid_map = idmap::read("gid_map").map_err(Error::at("/proc/self/gid_map"))?;
+    Ok(Entered {
+        rootless: !idmap::is_initial(&uid_map),
+        single_id: uid_map.iter().map(|range| u64::from(range.count)).sum::<u64>() <= 1,
+        uid: idmap::outside_of_root(&uid_map),
+        uid_map,
+        gid_map,
+        _users: users,
+    })
+}
+
+fn private_dir(dir: &std::path::Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    Ok(made.map_err(crate::state::Error::at(dir))?)
+}
+
+fn join(home: &Home) -> Result<(), Error> {
+    if join_holder(home)? {
+        return Ok(());
+    }
+    // Only one makes a holder; who waited here finds it made.
+    let _making = Lock::exclusive(&home.holder().join("making"))?;
+    if join_holder(home)? {
+        return Ok(());
+    }
+    let monitor = living_monitor(home);
+    create::holder(home, monitor.as_ref())
+}
+
+/// Joins the holder's user namespace, if there is a holder.
+fn join_holder(home: &Home) -> Result<bool, Error> {
+    let path = home.holder().join("lock");
+    let Ok(file) = File::open(&path) else { return Ok(false) };
+    let Some(pid) = locked_by(&file) else { return Ok(false) };
+    let Some(pidfd) = open_process(pid) else { return Ok(false) };
+    // The descriptor was opened while the lock was held by its process, if it is still held now.
+    if locked_by(&file) != Some(pid) {
+        return Ok(false);
+    }
+    match namespaces::join(&pidfd, Kinds::CLONE_NEWUSER) {
+        Ok(()) => Ok(true),
+        // It was killed just now.
+        Err(err) if err.raw_os_error() == Some(nix::libc::ESRCH) => Ok(false),
+        Err(err) => Err(Error::System { what: "cannot join the user namespace", source: err }),
+    }
+}
+
+/// Process id and start time in a file that is locked by that process.
+fn locked_by(file: &File) -> Option<(i32, u64)> {
+    use std::os::unix::fs::FileExt;
+    if flock(file, FlockOperation::NonBlockingLockShared) != Err(rustix::io::Errno::WOULDBLOCK) {
+        return None;
+    }
+    let mut buf = [0; 64];
+    let len = file.read_at(&mut buf, 0).ok()?;
+    let mut words = std::str::from_utf8(buf.get(..len)?).ok()?.split_ascii_whitespace();
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+fn open_process((pid, start): (i32, u64)) -> Option<OwnedFd> {
+    let pidfd = pidfd::open(pid).ok()?;
+    (process::start_time(pid).ok()? == start).then_some(pidfd)
+}
+
+/// A monitor whose user namespace new processes should share, for its container is in it.
+fn living_monitor(home: &Home) -> Option<OwnedFd> {
+    let own = namespaces::identity("self", "user").ok()?;
+    for entry in fs::read_dir(home.run.join("containers")).ok()?.flatten() {
+        let dir: PathBuf = entry.path();
+        if !Lock::is_held(&dir.join("lock")).unwrap_or(false) {
+            continue;
+        }
+        // Who listens on its socket is the monitor; the kernel knows who that is.
+        let Ok(socket) = fdpass::connect(&dir.join("monitor.sock")) else { continue };
+        let Ok(peer) = rustix::net::sockopt::socket_peercred(socket.as_fd()) else { continue };
+        let pid = peer.pid.as_raw_nonzero().get();
+        let Ok(pidfd) = pidfd::open(pid) else { continue };
+        if namespaces::identity(&pid.to_string(), "user").is_ok_and(|theirs| theirs != own) && pidfd::is_alive(&pidfd) {
+            return Some(pidfd);
+        }
+    }
+    None
+}
+
+/// The role `pierless holder`: standard input is the lock that says so, standard output the users' lock. Returns when
+/// no process uses the namespaces any more.
+pub fn main() -> std::process::ExitCode {
+    process::set_name(c"pierless");
+    loop {
+        match flock(rustix::stdio::stdout(), FlockOperation::LockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return std::process::ExitCode::FAILURE,
+        }
+    }
+    // Before the users' lock becomes free: nobody may find a holder that is about to end.
+    let _ = flock(rustix::stdio::stdin(), FlockOperation::Unlock);
+    std::process::ExitCode::SUCCESS
+}
