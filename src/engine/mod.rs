@@ -1,1 +1,45 @@
-//! .
+//! The verbs: what a client or a person asks for, in terms of the rooms below. Knows the order of things and how to
+//! take them back; knows neither HTTP nor the kernel.
+//!
+//! Everything here is synchronous and keeps nothing in memory between two calls: what the engine knows, it reads from
+//! disk or from a monitor. So any number of processes may be engines at once, and any may be killed.
+
+pub mod containers;
+pub mod error;
+pub mod exec;
+mod reconcile;
+pub mod system;
+
+use crate::state::paths::Home;
+use crate::state::store;
+
+pub use error::{Error, Result};
+
+/// The engine of one user. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    home: Home,
+}
+
+impl Engine {
+    /// An engine over this state.
+    pub fn new(home: Home) -> Self {
+        Self { home }
+    }
+
+    /// Where its state is.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Finishes what killed processes left half done: removals, and ends of containers whose monitor was killed.
+    /// Cheap when there is nothing: one look at each container that should run.
+    pub fn recover(&self) {
+        store::sweep(&self.home);
+        for id in store::ids(&self.home).unwrap_or_default() {
+            if let Err(err) = self.reconcile(&id) {
+                tracing::warn!(container = %id, "cannot recover: {err}");
+            }
+        }
+    }
+}

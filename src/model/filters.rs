@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
 
 /// Filters by name, each with its values; values of one filter are alternatives unless the filter says otherwise.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -106,6 +107,35 @@ impl Filters {
             });
         }
         Ok(found)
+    }
+}
+
+/// From the JSON text that a query carries.
+impl<'de> Deserialize<'de> for Filters {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Filters;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("filters as JSON text")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Filters, E> {
+                Filters::parse(text).map_err(E::custom)
+            }
+        }
+        de.deserialize_str(Text)
+    }
+}
+
+impl JsonSchema for Filters {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Filters".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "contentMediaType": "application/json" })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod mount;
 pub mod names;
 pub mod networking;
+pub mod reference;
 pub mod scan;
 pub mod signal;
 pub mod time;

@@ -2,6 +2,7 @@
 
 pub mod epoll;
 pub mod fdpass;
+pub mod inotify;
 pub mod memory;
 pub mod mounts;
 pub mod namespaces;

@@ -1,0 +1,119 @@
+//! What a handler knows of its request besides what it extracts, and its way to the engine.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::body;
+use super::compat::ApiVersion;
+use super::error::ApiError;
+use super::reply::{Media, Stream};
+use super::work::Work;
+use crate::api::Output;
+use crate::engine::{self, Engine};
+use crate::model::ErrorKind;
+
+/// A request's context. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cx(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    work: Arc<Work>,
+    version: ApiVersion,
+    method: Method,
+    headers: HeaderMap,
+}
+
+/// Becomes readable (as a hang-up) when the request's client is gone. For code that waits.
+#[derive(Debug)]
+pub struct Gone(OwnedFd);
+
+impl AsFd for Gone {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Cx {
+    /// The context of a request.
+    pub fn new(engine: Arc<Engine>, work: Arc<Work>, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
+        Self(Arc::new(Inner { engine, work, version, method, headers }))
+    }
+
+    /// The API version that the request speaks.
+    pub fn version(&self) -> ApiVersion {
+        self.0.version
+    }
+
+    /// The request's method: GET and HEAD may share a handler.
+    pub fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// A header of the request, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers.get(name)?.to_str().ok()
+    }
+
+    /// The engine, for calls that do not block.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.0.engine
+    }
+
+    /// Calls the engine on a blocking thread. The call goes on to its end even if the client leaves.
+    ///
+    /// # Errors
+    /// The engine's; 500 if it panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Engine) -> engine::Result<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let engine = Arc::clone(&self.0.engine);
+        let job = self.0.work.begin();
+        let span = tracing::Span::current();
+        let result = tokio::task::spawn_blocking(move || {
+            let _job = job;
+            span.in_scope(|| call(&engine))
+        });
+        match result.await {
+            Ok(result) => Ok(result?),
+            Err(err) => {
+                tracing::error!("engine call failed: {err}");
+                Err(ApiError::new(ErrorKind::System, "internal error: the request's thread panicked"))
+            }
+        }
+    }
+
+    /// As [`Cx::run`], for a call that may wait for long: it gets a descriptor to poll for the client's leaving.
+    ///
+    /// # Errors
+    /// As [`Cx::run`].
+    pub async fn run_while_connected<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Engine, &Gone) -> engine::Result<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (gone, hold) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|err| ApiError::new(ErrorKind::System, format!("pipe: {err}")))?;
+        // This future is dropped when the client goes, and `hold` with it.
+        let result = self.run(move |engine| call(engine, &Gone(gone))).await;
+        drop(hold);
+        result
+    }
+
+    /// Answers by a stream that a blocking thread writes. Until it first writes or flushes, its error is a status.
+    ///
+    /// # Errors
+    /// The engine's, if it failed before it began to write.
+    pub async fn stream<M: Media>(
+        &self,
+        write: impl FnOnce(&Engine, &mut Output) -> engine::Result<()> + Send + 'static,
+    ) -> Result<Stream<M>, ApiError> {
+        let engine = Arc::clone(&self.0.engine);
+        let body = body::stream(self.0.work.begin(), M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
+        Ok(Stream::new(body))
+    }
+}

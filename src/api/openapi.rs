@@ -1,0 +1,203 @@
+//! The OpenAPI 3.1 document, made of the route table and the handlers' types. Made by the golden test only: what is
+//! served at `/openapi.json` is the file that it holds true.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::compat::ADVERTISED;
+use super::error::ErrorResponse;
+use super::route::{Route, TABLES};
+
+/// The checked-in document.
+pub static DOCUMENT: &[u8] = include_bytes!("../../openapi/openapi.json");
+
+/// What is added to the name of a type in a request if replies have one of that name: there, fields are optional.
+const INPUT: &str = "Input";
+
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// Generates the document as it is checked in.
+pub fn generate() -> String {
+    let mut doc = Document { replies: generator(true), requests: generator(false), paths: Map::new() };
+    for route in TABLES.iter().flat_map(|table| table.iter()) {
+        doc.add(route);
+    }
+    let mut text = format!("{:#}", doc.finish());
+    text.push('\n');
+    text
+}
+
+struct Document {
+    replies: SchemaGenerator,
+    requests: SchemaGenerator,
+    paths: Map<String, Value>,
+}
+
+fn generator(replies: bool) -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    if replies { settings.for_serialize() } else { settings.for_deserialize() }.into_generator()
+}
+
+impl Document {
+    fn add(&mut self, route: &Route) {
+        let mut op = Operation { doc: self, parameters: Vec::new(), body: None, responses: Map::new() };
+        route.endpoint.describe(&mut op);
+        let failure = op.reply_schema::<ErrorResponse>();
+        for status in [400, 500].iter().chain(route.failures) {
+            match status {
+                304 => op.response(304, "", None),
+                _ => op.response(*status, "application/json", Some(failure.clone())),
+            }
+        }
+        let Operation { parameters, body, mut responses, .. } = op;
+        for (status, response) in &mut responses {
+            if !route.headers.is_empty() && status.starts_with('2') {
+                let header = |name: &&str| ((*name).to_owned(), json!({ "schema": { "type": "string" } }));
+                response["headers"] = route.headers.iter().map(header).collect::<Map<_, _>>().into();
+            }
+        }
+        responses.sort_keys();
+        let mut value = json!({
+            "tags": [route.tag],
+            "summary": route.summary,
+            "operationId": operation_id(route),
+            "x-since": route.since.to_string(),
+        });
+        if !parameters.is_empty() {
+            value["parameters"] = parameters.into();
+        }
+        if let Some(body) = body {
+            value["requestBody"] = body;
+        }
+        value["responses"] = responses.into();
+        let path = self.paths.entry(route.pattern.replace(":.*}", "}")).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = value;
+    }
+
+    fn finish(mut self) -> Value {
+        let mut schemas = self.replies.take_definitions(true);
+        let mut paths = Value::Object(self.paths);
+        let mut requests = Value::Object(self.requests.take_definitions(true));
+        // A type that goes both ways has two schemas, unless both are the same.
+        let shared: Vec<String> = requests.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        let differ: Vec<String> = shared.into_iter().filter(|name| schemas.contains_key(name)).collect();
+        rename(&mut requests, &differ);
+        for operation in paths.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            for operation in operation.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                for part in ["parameters", "requestBody"] {
+                    if let Some(part) = operation.get_mut(part) {
+                        rename(part, &differ);
+                    }
+                }
+            }
+        }
+        for (name, schema) in requests.as_object_mut().into_iter().flatten() {
+            let name = if differ.contains(name) { format!("{name}{INPUT}") } else { name.clone() };
+            schemas.insert(name, schema.take());
+        }
+        schemas.sort_keys();
+        json!({
+            "openapi": "3.1.0",
+            "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+            "info": {
+                "title": "pierless",
+                "version": ADVERTISED.to_string(),
+                "description": "Docker's Engine API as pierless serves it. Made of the route table and the handlers' \
+                                types; every path is also served below /v1.24 to /v1.55.",
+                "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+            },
+            "paths": paths,
+            "components": { "schemas": schemas },
+        })
+    }
+}
+
+/// Points references to these names to their forms for input.
+fn rename(value: &mut Value, names: &[String]) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, names)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(target) if key == "$ref" => {
+                        if target.strip_prefix(SCHEMAS).is_some_and(|name| names.iter().any(|other| other == name)) {
+                            target.push_str(INPUT);
+                        }
+                    }
+                    other => rename(other, names),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn operation_id(route: &Route) -> String {
+    let mut id = route.method.as_str().to_ascii_lowercase();
+    for segment in route.pattern.split(['/', '{', '}', '_', '.', '*', ':']).filter(|segment| !segment.is_empty()) {
+        let (first, rest) = segment.split_at(1);
+        id.push_str(&first.to_ascii_uppercase());
+        id.push_str(rest);
+    }
+    id
+}
+
+/// One operation while its handler's types describe it.
+pub struct Operation<'a> {
+    doc: &'a mut Document,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    responses: Map<String, Value>,
+}
+
+impl Operation<'_> {
+    /// The schema of a type in a reply.
+    pub fn reply_schema<T: JsonSchema>(&mut self) -> Value {
+        self.doc.replies.subschema_for::<T>().to_value()
+    }
+
+    /// A further response. No schema: its bytes are not JSON; no media type: no body.
+    pub fn response(&mut self, status: u16, media: &str, schema: Option<Value>) {
+        let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let response = self
+            .responses
+            .entry(status.to_string())
+            .or_insert_with(|| json!({ "description": reason.unwrap_or("Unknown") }));
+        if !media.is_empty() {
+            response["content"][media] = schema.map_or_else(|| json!({}), |schema| json!({ "schema": schema }));
+        }
+    }
+
+    /// A struct's fields as parameters.
+    pub fn parameters<T: JsonSchema>(&mut self, place: &str) {
+        let schema = T::json_schema(&mut self.doc.requests).to_value();
+        let required = |name: &String| {
+            let list = schema.get("required").and_then(Value::as_array);
+            place == "path" || list.is_some_and(|list| list.iter().any(|other| other == name))
+        };
+        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let mut schema = schema.clone();
+            let mut parameter = json!({ "name": name, "in": place, "required": required(name) });
+            if let Some(description) = schema.as_object_mut().and_then(|schema| schema.remove("description")) {
+                parameter["description"] = description;
+            }
+            parameter["schema"] = schema;
+            self.parameters.push(parameter);
+        }
+    }
+
+    /// A JSON body.
+    pub fn json_body<T: JsonSchema>(&mut self, required: bool) {
+        let schema = self.doc.requests.subschema_for::<T>().to_value();
+        self.body = Some(json!({ "required": required, "content": { "application/json": { "schema": schema } } }));
+    }
+
+    /// A body of bytes.
+    pub fn binary_body(&mut self) {
+        self.body = Some(json!({ "required": true, "content": { "application/x-tar": {} } }));
+    }
+}

@@ -1,0 +1,540 @@
+//! Wire types of the container endpoints, and how they are made of the records.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::engine::containers::{CreateRequest, Top, View};
+use crate::model::config::{ContainerConfig, Empty};
+use crate::model::host_config::{HostConfig, PortMap};
+use crate::model::mount::Mount;
+use crate::model::networking::{EndpointSettings, NetworkingConfig};
+use crate::model::time::{SECOND, rfc3339};
+use crate::state::container::{ContainerRecord, StateRecord, Status};
+
+/// Body of `POST /containers/create`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct CreateBody {
+    /// The portable half.
+    #[serde(flatten)]
+    pub config: ContainerConfig,
+    /// The half that concerns the host.
+    #[serde(rename = "HostConfig")]
+    pub host_config: Option<HostConfig>,
+    /// Networks.
+    #[serde(rename = "NetworkingConfig")]
+    pub networking_config: Option<NetworkingConfig>,
+}
+
+impl CreateBody {
+    /// What the engine is asked.
+    pub fn into_request(self, name: String, platform: String) -> CreateRequest {
+        CreateRequest {
+            name,
+            platform,
+            config: self.config,
+            host_config: self.host_config.unwrap_or_default(),
+            networking: self.networking_config.unwrap_or_default(),
+        }
+    }
+}
+
+/// Answer of `POST /containers/create`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateReply {
+    /// The container's id.
+    pub id: String,
+    /// A sentence for each thing that was asked for and will not be done.
+    pub warnings: Vec<String>,
+}
+
+/// Answer of `GET /containers/{id}/json`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Inspect {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The program.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What it does.
+    pub state: State,
+    /// The image's id.
+    pub image: String,
+    /// The host's file that is its `/etc/resolv.conf`.
+    pub resolv_conf_path: String,
+    /// The host's file that is its `/etc/hostname`.
+    pub hostname_path: String,
+    /// The host's file that is its `/etc/hosts`.
+    pub hosts_path: String,
+    /// The file with its output; empty if none is kept.
+    pub log_path: String,
+    /// Its name, after a slash.
+    pub name: String,
+    /// How often its restart policy started it.
+    pub restart_count: i64,
+    /// The storage driver.
+    pub driver: String,
+    /// The operating system.
+    pub platform: String,
+    /// Always empty: no labelling of mounts.
+    pub mount_label: String,
+    /// Always empty: no labelling of processes.
+    pub process_label: String,
+    /// Always empty: a user cannot change AppArmor profiles.
+    pub app_armor_profile: String,
+    /// Exec sessions that have not ended.
+    #[serde(rename = "ExecIDs")]
+    pub exec_ids: Option<Vec<String>>,
+    /// The half of the configuration that concerns the host.
+    pub host_config: HostConfig,
+    /// Where its root file system is.
+    pub graph_driver: GraphDriver,
+    /// Bytes in its writable layer; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<i64>,
+    /// Bytes in all its layers; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_root_fs: Option<i64>,
+    /// Its mounts.
+    pub mounts: Vec<MountPoint>,
+    /// The portable half of the configuration.
+    pub config: ContainerConfig,
+    /// Its networks.
+    pub network_settings: NetworkSettings,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// `created`, `running`, `paused`, `exited`.
+    pub status: String,
+    /// Whether its process exists, paused or not.
+    pub running: bool,
+    /// Whether it is frozen.
+    pub paused: bool,
+    /// Whether its restart policy is about to start it.
+    pub restarting: bool,
+    /// Whether the kernel killed it for want of memory.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    /// Always false: nothing here can be half removed.
+    pub dead: bool,
+    /// Process id on the host; 0 if it does not run.
+    pub pid: i32,
+    /// Exit code of its last end.
+    pub exit_code: i32,
+    /// Why it could not be started, or was lost.
+    pub error: String,
+    /// Last start.
+    pub started_at: String,
+    /// Last end.
+    pub finished_at: String,
+}
+
+impl From<&StateRecord> for State {
+    fn from(state: &StateRecord) -> Self {
+        Self {
+            status: state.status.as_str().to_owned(),
+            running: state.is_running(),
+            paused: state.status == Status::Paused,
+            restarting: false,
+            oom_killed: false,
+            dead: false,
+            pid: state.pid,
+            exit_code: state.exit_code,
+            error: state.error.clone(),
+            started_at: rfc3339(state.started_at),
+            finished_at: rfc3339(state.finished_at),
+        }
+    }
+}
+
+/// Where a root file system is.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct GraphDriver {
+    /// The storage driver.
+    pub name: String,
+    /// The driver's directories.
+    pub data: Option<BTreeMap<String, String>>,
+}
+
+/// A mount of a container.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// `bind`, `tmpfs`, …
+    pub r#type: String,
+    /// Name of a volume.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Path on the host.
+    pub source: String,
+    /// Path in the container.
+    pub destination: String,
+    /// Driver of a volume.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// Options as given.
+    pub mode: String,
+    /// Whether it is writable.
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// How mounts travel between it and its source.
+    pub propagation: String,
+}
+
+/// The mounts that a configuration asks for.
+pub fn mount_points(host: &HostConfig) -> Vec<MountPoint> {
+    let bind = |bind: &String| {
+        let mut parts = bind.splitn(3, ':');
+        let (source, target) = (parts.next()?, parts.next()?);
+        let mode = parts.next().unwrap_or_default();
+        let has = |option: &str| mode.split(',').any(|have| have == option);
+        let kinds = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+        let propagation = kinds.into_iter().find(|kind| has(kind)).unwrap_or("rprivate");
+        Some(MountPoint {
+            r#type: "bind".to_owned(),
+            source: source.to_owned(),
+            destination: target.to_owned(),
+            mode: mode.to_owned(),
+            rw: !has("ro"),
+            propagation: propagation.to_owned(),
+            ..MountPoint::default()
+        })
+    };
+    let mount = |mount: &Mount| MountPoint {
+        r#type: mount.r#type.clone(),
+        source: mount.source.clone(),
+        destination: mount.target.clone(),
+        rw: !mount.read_only,
+        propagation: match (&mount.bind_options, mount.r#type.as_str()) {
+            (Some(options), "bind") if !options.propagation.is_empty() => options.propagation.clone(),
+            (_, "bind") => "rprivate".to_owned(),
+            _ => String::new(),
+        },
+        ..MountPoint::default()
+    };
+    let binds = host.binds.iter().flatten().filter_map(bind);
+    binds.chain(host.mounts.iter().flatten().map(mount)).collect()
+}
+
+/// A container's networks.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettings {
+    /// Always empty.
+    pub bridge: String,
+    /// Always empty: its network namespace is its process's.
+    #[serde(rename = "SandboxID")]
+    pub sandbox_id: String,
+    /// Path of its network namespace; empty if it does not run.
+    pub sandbox_key: String,
+    /// Published ports.
+    pub ports: PortMap,
+    /// Connections, by network.
+    pub networks: BTreeMap<String, EndpointSettings>,
+    /// Before API 1.52: the addresses in the default network.
+    #[serde(flatten)]
+    pub flat: Option<FlatAddresses>,
+}
+
+/// The addresses in the default network, as `NetworkSettings` told them before there were several.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct FlatAddresses {
+    /// Always false.
+    pub hairpin_mode: bool,
+    /// Always empty.
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    /// Always 0.
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_len: i64,
+    /// Always null.
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Option<Vec<String>>,
+    /// Always null.
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Option<Vec<String>>,
+    /// The connection's id.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    /// IPv4 gateway.
+    pub gateway: String,
+    /// IPv6 address.
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    /// IPv6 prefix length in bits.
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: i64,
+    /// IPv4 address.
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    /// IPv4 prefix length in bits.
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: i64,
+    /// IPv6 gateway.
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    /// Hardware address.
+    pub mac_address: String,
+}
+
+impl From<&EndpointSettings> for FlatAddresses {
+    fn from(endpoint: &EndpointSettings) -> Self {
+        let endpoint = endpoint.clone();
+        Self {
+            endpoint_id: endpoint.endpoint_id,
+            gateway: endpoint.gateway,
+            global_ipv6_address: endpoint.global_ipv6_address,
+            global_ipv6_prefix_len: endpoint.global_ipv6_prefix_len,
+            ip_address: endpoint.ip_address,
+            ip_prefix_len: endpoint.ip_prefix_len,
+            ipv6_gateway: endpoint.ipv6_gateway,
+            mac_address: endpoint.mac_address,
+            ..Self::default()
+        }
+    }
+}
+
+impl NetworkSettings {
+    fn of(view: &View) -> Self {
+        let mode = &view.record.host_config.network_mode;
+        let mut networks = view.record.endpoints.clone();
+        networks.retain(|name, _| name != "default");
+        if matches!(mode.as_str(), "bridge" | "none" | "host") {
+            networks.entry(mode.clone()).or_default();
+        }
+        let sandbox_key = match view.state.pid {
+            0 => String::new(),
+            pid => format!("/proc/{pid}/ns/net"),
+        };
+        let flat = Some(networks.get("bridge").map(FlatAddresses::from).unwrap_or_default());
+        Self { sandbox_key, networks, flat, ..Self::default() }
+    }
+}
+
+/// Whose sizes are known: measured only if asked for, for it reads the whole tree.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// Bytes in the writable layer.
+    pub rw: i64,
+    /// Bytes in all layers.
+    pub root_fs: i64,
+}
+
+impl Inspect {
+    /// Of a container's records and files.
+    pub fn of(engine: &Engine, view: &View, sizes: Option<Sizes>) -> Self {
+        let record = &view.record;
+        let paths = engine.home().container(&record.id);
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let log_path = match record.host_config.log_config.r#type.as_str() {
+            "none" => String::new(),
+            _ => text(paths.log()),
+        };
+        let exec_ids = engine.exec_ids(&record.id);
+        let upper = ("UpperDir".to_owned(), text(paths.upper()));
+        let work = ("WorkDir".to_owned(), text(paths.work()));
+        Self {
+            id: record.id.clone(),
+            created: rfc3339(record.created),
+            path: record.path.clone(),
+            args: record.args.clone(),
+            state: State::from(&view.state),
+            image: record.image_id.clone(),
+            resolv_conf_path: text(paths.etc("resolv.conf")),
+            hostname_path: text(paths.etc("hostname")),
+            hosts_path: text(paths.etc("hosts")),
+            log_path,
+            name: format!("/{}", record.name),
+            restart_count: 0,
+            driver: DRIVER.to_owned(),
+            platform: "linux".to_owned(),
+            mount_label: String::new(),
+            process_label: String::new(),
+            app_armor_profile: String::new(),
+            exec_ids: (!exec_ids.is_empty()).then_some(exec_ids),
+            host_config: record.host_config.clone(),
+            graph_driver: GraphDriver { name: DRIVER.to_owned(), data: Some([upper, work].into()) },
+            size_rw: sizes.map(|sizes| sizes.rw),
+            size_root_fs: sizes.map(|sizes| sizes.root_fs),
+            mounts: mount_points(&record.host_config),
+            config: record.config.clone(),
+            network_settings: NetworkSettings::of(view),
+        }
+    }
+}
+
+/// The storage driver's name, as Docker calls the kernel's overlayfs.
+pub const DRIVER: &str = "overlay2";
+
+/// One container of `GET /containers/json`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Summary {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its names, each after a slash.
+    pub names: Vec<String>,
+    /// The image as its creator named it.
+    pub image: String,
+    /// The image's id.
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
+    /// Program and arguments.
+    pub command: String,
+    /// When it was created, in seconds since 1970.
+    pub created: i64,
+    /// Published ports.
+    pub ports: Vec<Port>,
+    /// Bytes in its writable layer; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<i64>,
+    /// Bytes in all its layers; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_root_fs: Option<i64>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// `created`, `running`, `paused`, `exited`.
+    pub state: String,
+    /// The same for people.
+    pub status: String,
+    /// Of the half that concerns the host.
+    pub host_config: SummaryHostConfig,
+    /// Connections.
+    pub network_settings: SummaryNetworks,
+    /// Mounts.
+    pub mounts: Vec<MountPoint>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Port {
+    /// Address on the host.
+    #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Port in the container.
+    pub private_port: u16,
+    /// Port on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_port: Option<u16>,
+    /// `tcp`, `udp`, `sctp`.
+    pub r#type: String,
+}
+
+/// What a list tells of a `HostConfig`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct SummaryHostConfig {
+    /// The network mode.
+    pub network_mode: String,
+}
+
+/// What a list tells of networks.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct SummaryNetworks {
+    /// Connections, by network.
+    pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+impl Summary {
+    /// Of a container's records.
+    pub fn of(view: &View, sizes: Option<Sizes>) -> Self {
+        let record = &view.record;
+        Self {
+            id: record.id.clone(),
+            names: vec![format!("/{}", record.name)],
+            image: record.image.clone(),
+            image_id: record.image_id.clone(),
+            command: command(record),
+            created: record.created / SECOND,
+            ports: exposed(record),
+            size_rw: sizes.map(|sizes| sizes.rw),
+            size_root_fs: sizes.map(|sizes| sizes.root_fs),
+            labels: record.config.labels.clone(),
+            state: view.state.status.as_str().to_owned(),
+            status: view.status_text(),
+            host_config: SummaryHostConfig { network_mode: record.host_config.network_mode.clone() },
+            network_settings: SummaryNetworks { networks: NetworkSettings::of(view).networks },
+            mounts: mount_points(&record.host_config),
+        }
+    }
+}
+
+/// Program and arguments as a list shows them: an argument with spaces in quotes.
+fn command(record: &ContainerRecord) -> String {
+    let quoted = |word: &String| match word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    };
+    let args: Vec<String> = record.args.iter().map(quoted).collect();
+    match args.is_empty() {
+        true => record.path.clone(),
+        false => format!("{} {}", record.path, args.join(" ")),
+    }
+}
+
+fn exposed(record: &ContainerRecord) -> Vec<Port> {
+    let parse = |(port, _): (&String, &Empty)| {
+        let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
+        Some(Port { ip: None, private_port: number.parse().ok()?, public_port: None, r#type: kind.to_owned() })
+    };
+    record.config.exposed_ports.iter().flatten().filter_map(parse).collect()
+}
+
+/// Answer of `POST /containers/{id}/wait`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct WaitReply {
+    /// Exit code.
+    pub status_code: i64,
+    /// Why the wait failed; absent if it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<WaitError>,
+}
+
+/// Why a wait failed.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct WaitError {
+    /// For a person.
+    pub message: String,
+}
+
+/// Answer of `GET /containers/{id}/top`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TopReply {
+    /// Column heads.
+    pub titles: Vec<String>,
+    /// A row a process.
+    pub processes: Vec<Vec<String>>,
+}
+
+impl From<Top> for TopReply {
+    fn from(top: Top) -> Self {
+        Self { titles: top.titles, processes: top.processes }
+    }
+}
+
+/// Answer of `POST /containers/prune`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct PruneReply {
+    /// Ids of what was removed; null if nothing was.
+    pub containers_deleted: Option<Vec<String>>,
+    /// Bytes freed.
+    pub space_reclaimed: i64,
+}

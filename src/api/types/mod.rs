@@ -1,0 +1,15 @@
+//! Wire types that the API has for itself, by resource: Docker's names and every oddity.
+
+pub mod containers;
+pub mod exec;
+pub mod system;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the path names.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct ById {
+    /// Id, an unambiguous beginning of it, or name.
+    pub id: String,
+}

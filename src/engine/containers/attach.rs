@@ -1,0 +1,81 @@
+//! Attaching to a container: the monitor gets the client's own socket.
+
+use std::os::fd::BorrowedFd;
+
+use crate::engine::{Engine, Error, Result};
+use crate::model::ErrorKind;
+use crate::monitor::client::{self, Announced};
+use crate::monitor::protocol::Attach;
+use crate::state::container::ContainerRecord;
+
+/// What an attached client wants.
+pub type AttachOptions = Attach;
+
+/// A stream that the monitor expects: it begins when the client's socket is handed over.
+#[derive(Debug)]
+pub struct Handover {
+    announced: Announced,
+    /// Whether the stream is a terminal's: raw, not in frames.
+    pub tty: bool,
+}
+
+impl Handover {
+    /// Hands over the client's socket, after the answer's head was written to it, with what was already read from it.
+    ///
+    /// # Errors
+    /// The monitor has ended.
+    pub fn complete(self, socket: BorrowedFd<'_>, buffered: &[u8]) -> Result<()> {
+        Ok(self.announced.hand_over(socket, buffered)?)
+    }
+
+    pub(in crate::engine) fn new(announced: Announced, tty: bool) -> Self {
+        Self { announced, tty }
+    }
+}
+
+impl Engine {
+    /// Announces an attach to the container's monitor; one is launched if there is none, for clients attach before
+    /// they start. A start waits for announced attaches, so that no byte is lost.
+    ///
+    /// # Errors
+    /// Not found; invalid parameter for detach keys that are none; conflict if it is paused.
+    pub fn attach(&self, name: &str, options: &AttachOptions) -> Result<Handover> {
+        let view = self.container(name)?;
+        let record = &view.record;
+        // A monitor on its way out refuses or drops the connection: then the next one is asked.
+        for _ in 0..8 {
+            let mut options = options.clone();
+            options.stdin &= record.config.open_stdin;
+            match client::launch(&self.home, &record.id)?.attach(options) {
+                Ok(announced) => {
+                    self.emit(record, "attach", &[])?;
+                    return Ok(Handover::new(announced, record.config.tty));
+                }
+                Err(err) if matches!(err.kind(), ErrorKind::Conflict) => self.await_monitor_end(&record.id)?,
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(Error::Conflict(format!("container {} is going away", record.id)))
+    }
+
+    /// Sets the size of a container's terminal.
+    ///
+    /// # Errors
+    /// Not found; conflict if it does not run and nobody is attached.
+    pub fn resize(&self, name: &str, height: u16, width: u16) -> Result<()> {
+        let view = self.container(name)?;
+        self.resize_terminal(&view.record, None, height, width)
+    }
+
+    pub(in crate::engine) fn resize_terminal(
+        &self,
+        record: &ContainerRecord,
+        exec: Option<&str>,
+        height: u16,
+        width: u16,
+    ) -> Result<()> {
+        let stopped = || Error::Conflict(format!("container {} is not running", record.id));
+        let monitor = client::connect(&self.home, &record.id)?.ok_or_else(stopped)?;
+        Ok(monitor.resize(exec, height, width)?)
+    }
+}

@@ -1,0 +1,223 @@
+//! Creating a container: everything is checked, then everything is made; the record's rename is the moment at which
+//! the container exists.
+
+use std::fs;
+use std::path::Path;
+
+use super::merge;
+use super::support;
+use crate::engine::{Engine, Error, Result};
+use crate::image::Store;
+use crate::model::config::ContainerConfig;
+use crate::model::host_config::HostConfig;
+use crate::model::ids::{random_id, short};
+use crate::model::names::{is_valid_name, random_name};
+use crate::model::networking::NetworkingConfig;
+use crate::model::time;
+use crate::state::container::{ContainerRecord, Driver};
+use crate::state::events::{self, Event};
+use crate::state::lock::Lock;
+use crate::state::{self, store};
+
+/// What a creator asks for.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// Empty: a random one.
+    pub name: String,
+    /// `os[/architecture[/variant]]`; empty: the host's.
+    pub platform: String,
+    /// The portable half.
+    pub config: ContainerConfig,
+    /// The half that concerns the host.
+    pub host_config: HostConfig,
+    /// Networks.
+    pub networking: NetworkingConfig,
+}
+
+/// A created container.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// What was asked for and will not be done, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Creates a container.
+    ///
+    /// # Errors
+    /// Not found: the image, a network. Conflict: the name. Invalid parameter: anything that cannot be.
+    pub fn create(&self, request: CreateRequest) -> Result<Created> {
+        if !request.name.is_empty() {
+            check_name(&request.name)?;
+        }
+        let mut warnings = support::warnings(&request);
+        let image_name = request.config.image.clone();
+        let store = Store::open(&self.home)?;
+        // Until the record names the layers, nobody may take them away.
+        let _hold = store.hold()?;
+        let image = self.image_for_container(&store, &image_name, &request.platform)?;
+        let mut config = merge::over_image(request.config, &image.defaults());
+        let mut host_config = request.host_config;
+        support::check(&self.home, &config, &host_config)?;
+        self.defaults(&mut host_config)?;
+        if config.network_disabled == Some(true) {
+            host_config.network_mode = "none".to_owned();
+        }
+
+        let id = random_id();
+        if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
+            config.hostname = match host_config.network_mode == "host" || host_config.uts_mode == "host" {
+                true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                false => short(&id).to_owned(),
+            };
+        }
+        let words: Vec<&String> = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).collect();
+        let Some((path, args)) = words.split_first() else {
+            return Err(Error::InvalidParameter("no command specified".to_owned()));
+        };
+        let name = request.name.strip_prefix('/').unwrap_or(&request.name).to_owned();
+        let mut record = ContainerRecord {
+            path: (*path).clone(),
+            args: args.iter().map(|word| (*word).clone()).collect(),
+            id,
+            name,
+            created: time::now(),
+            image: image_name,
+            image_id: image.id().to_owned(),
+            platform: image.platform(),
+            layers: image.chains(),
+            driver: Driver::Overlay,
+            config,
+            host_config,
+            endpoints: request
+                .networking
+                .endpoints_config
+                .into_iter()
+                .map(|(name, ep)| (name, ep.unwrap_or_default()))
+                .collect(),
+        };
+        self.make(&mut record, &mut warnings)?;
+        events::append(&self.home, &Event::container(&record, "create", &[]))?;
+        Ok(Created { id: record.id, warnings })
+    }
+
+    /// Makes the directory, reserves the name, prepares the root file system, commits the record; on failure takes
+    /// all of it back.
+    fn make(&self, record: &mut ContainerRecord, warnings: &mut Vec<String>) -> Result<()> {
+        let paths = self.home.container(&record.id);
+        fs::create_dir_all(&paths.data).map_err(state::Error::at(&paths.data))?;
+        // Held until the record is there: a directory without a record and without this lock is a dead one.
+        let lock = Lock::exclusive(&paths.verb_lock())?;
+        let made = (|| {
+            if record.name.is_empty() {
+                self.draw_name(record)?;
+            } else {
+                store::reserve_name(&self.home, &record.name, &record.id)?;
+            }
+            make_dir(&paths.upper())?;
+            make_dir(&paths.work())?;
+            record.driver = self.driver();
+            if record.driver == Driver::Copy {
+                warnings.push("overlayfs is not available here: the image was copied".to_owned());
+                self.copy_layers(&record.layers, &paths.upper())?;
+            }
+            Ok(store::save(&self.home, record)?)
+        })();
+        drop(lock);
+        if made.is_err() {
+            // Whatever of it exists; the name is released by its owner check.
+            let _ = store::remove(&self.home, &record.id, &record.name);
+        }
+        made
+    }
+
+    fn draw_name(&self, record: &mut ContainerRecord) -> Result<()> {
+        for attempt in 0u32.. {
+            let mut name = random_name();
+            if attempt > 8 {
+                name.push_str(&attempt.to_string());
+            }
+            match store::reserve_name(&self.home, &name, &record.id) {
+                Ok(()) => {
+                    record.name = name;
+                    break;
+                }
+                Err(state::Error::NameTaken { .. }) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes out what an empty field means, so that an inspection tells.
+    fn defaults(&self, host: &mut HostConfig) -> Result<()> {
+        let or = |field: &mut String, default: &str| {
+            if field.is_empty() {
+                *field = default.to_owned();
+            }
+        };
+        if host.network_mode == "default" {
+            host.network_mode.clear();
+        }
+        or(&mut host.network_mode, "bridge");
+        or(&mut host.ipc_mode, "private");
+        or(&mut host.cgroupns_mode, "private");
+        or(&mut host.log_config.r#type, "json-file");
+        or(&mut host.restart_policy.name, "no");
+        or(&mut host.runtime, "runc");
+        if host.shm_size == 0 {
+            host.shm_size = 64 << 20;
+        }
+        // Names of other containers become ids, so that a rename does not break the reference.
+        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+            if let Some(other) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.find(other)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// Not found, invalid name, or conflict if it is taken.
+    pub fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let new = new.strip_prefix('/').unwrap_or(new);
+        if new.is_empty() {
+            return Err(Error::InvalidParameter("Neither old nor new names may be empty".to_owned()));
+        }
+        check_name(new)?;
+        let id = self.find(name)?;
+        let _lock = Lock::exclusive(&self.home.container(&id).verb_lock())?;
+        let mut record = store::load(&self.home, &id)?;
+        if record.name == new {
+            return Err(Error::InvalidParameter(
+                "Renaming a container with the same name as its current name".to_owned(),
+            ));
+        }
+        store::reserve_name(&self.home, new, &id)?;
+        let old = std::mem::replace(&mut record.name, new.to_owned());
+        if let Err(err) = store::save(&self.home, &record) {
+            store::release_name(&self.home, new, &id)?;
+            return Err(err.into());
+        }
+        store::release_name(&self.home, &old, &id)?;
+        events::append(&self.home, &Event::container(&record, "rename", &[("oldName", format!("/{old}"))]))?;
+        Ok(())
+    }
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(state::Error::at(path))?;
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    if is_valid_name(bare) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
+}

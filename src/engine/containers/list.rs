@@ -1,0 +1,209 @@
+//! Lists of containers and their filters.
+
+use std::fs;
+use std::path::Path;
+
+use regex_lite::Regex;
+
+use crate::engine::{Engine, Error, Result};
+use crate::model::filters::{FilterError, Filters};
+use crate::model::time::{self, human_duration};
+use crate::state::container::{ContainerRecord, StateRecord, Status};
+use crate::state::{self, store};
+
+/// A container as it is on disk: both its records.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What was asked.
+    pub record: ContainerRecord,
+    /// What happened.
+    pub state: StateRecord,
+}
+
+impl View {
+    /// What `docker ps` shows under STATUS.
+    pub fn status_text(&self) -> String {
+        let since = |moment| human_duration(time::now() - moment);
+        match self.state.status {
+            Status::Created => "Created".to_owned(),
+            Status::Running => format!("Up {}", since(self.state.started_at)),
+            Status::Paused => format!("Up {} (Paused)", since(self.state.started_at)),
+            Status::Exited => format!("Exited ({}) {} ago", self.state.exit_code, since(self.state.finished_at)),
+        }
+    }
+
+    /// The exit code as an inspection tells it.
+    pub fn exit_code(&self) -> i32 {
+        self.state.exit_code
+    }
+}
+
+/// Which containers to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Those that do not run, too.
+    pub all: bool,
+    /// At most so many, the newest, whether or not they run; 0: no limit.
+    pub limit: usize,
+    /// Docker's filters.
+    pub filters: Filters,
+}
+
+/// The filters that a list knows.
+const FILTERS: &[&str] = &[
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+/// Docker's words for a container's status.
+const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+impl Engine {
+    /// The containers that the options choose, the newest first. One that vanishes meanwhile is left out; one whose
+    /// record cannot be read is left out with a line in the log.
+    ///
+    /// # Errors
+    /// A filter that is not known, or whose value does not fit.
+    pub fn list(&self, options: &ListOptions) -> Result<Vec<View>> {
+        let matcher = Matcher::new(self, &options.filters)?;
+        let mut views = Vec::new();
+        for id in store::ids(&self.home)? {
+            match self.view(&id) {
+                Ok(view) => views.push(view),
+                Err(Error::State(state::Error::Missing(_))) => {}
+                Err(err) => tracing::warn!(container = %id, "left out of the list: {err}"),
+            }
+        }
+        views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
+        let all = options.all || options.limit > 0 || matcher.wants_stopped();
+        views.retain(|view| (all || view.state.is_running()) && matcher.fits(view));
+        if options.limit > 0 {
+            views.truncate(options.limit);
+        }
+        Ok(views)
+    }
+
+    /// Bytes in a container's writable layer.
+    pub fn size_rw(&self, id: &str) -> i64 {
+        tree_size(&self.home.container(id).upper())
+    }
+}
+
+fn tree_size(dir: &Path) -> i64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => tree_size(&entry.path()),
+        Ok(meta) if meta.is_file() => i64::try_from(meta.len()).unwrap_or(i64::MAX),
+        _ => 0,
+    };
+    entries.map(size).sum()
+}
+
+/// The filters, with what they refer to looked up once.
+struct Matcher<'a> {
+    filters: &'a Filters,
+    names: Vec<Regex>,
+    exited: Vec<i32>,
+    ancestors: Vec<Ancestor>,
+    before: Option<i64>,
+    since: Option<i64>,
+    networks: Vec<String>,
+    is_task: Option<bool>,
+}
+
+/// An image that a container's may be, or descend from: its id if it is known, and its text.
+struct Ancestor {
+    text: String,
+    id: Option<String>,
+}
+
+impl<'a> Matcher<'a> {
+    fn new(engine: &Engine, filters: &'a Filters) -> Result<Self> {
+        filters.allow(FILTERS)?;
+        let value = |name: &str, value: &String| FilterError::Value(name.to_owned(), value.clone());
+        if let Some(bad) = filters.get("status").iter().find(|status| !STATUSES.contains(&status.as_str())) {
+            return Err(value("status", bad).into());
+        }
+        let healths = ["none", "starting", "healthy", "unhealthy"];
+        if let Some(bad) = filters.get("health").iter().find(|health| !healths.contains(&health.as_str())) {
+            return Err(value("health", bad).into());
+        }
+        let exited = filters.get("exited").iter().map(|code| code.parse().map_err(|_| value("exited", code)));
+        let names = filters.get("name").iter().map(|name| Regex::new(name).map_err(|_| value("name", name)));
+        let created = |filter: &str| -> Result<Option<i64>> {
+            let moments = filters.get(filter).iter().map(|name| engine.container(name).map(|view| view.record.created));
+            Ok(moments.collect::<Result<Vec<_>>>()?.into_iter().next())
+        };
+        let ancestor = |text: &String| Ancestor { id: engine.image_id(text).ok(), text: text.clone() };
+        Ok(Self {
+            filters,
+            names: names.collect::<Result<_, _>>()?,
+            exited: exited.collect::<Result<_, _>>()?,
+            ancestors: filters.get("ancestor").iter().map(ancestor).collect(),
+            before: created("before")?,
+            since: created("since")?,
+            networks: filters.get("network").to_vec(),
+            is_task: filters.flag("is-task")?,
+        })
+    }
+
+    /// Whether the filters ask for containers that do not run.
+    fn wants_stopped(&self) -> bool {
+        !self.filters.get("status").is_empty() || !self.exited.is_empty()
+    }
+
+    fn fits(&self, view: &View) -> bool {
+        let (record, state) = (&view.record, &view.state);
+        let slashed = format!("/{}", record.name);
+        let by_name = |name: &Regex| name.is_match(&record.name) || name.is_match(&slashed);
+        let ports = |filter: &str, have: &mut dyn Iterator<Item = &String>| {
+            let have: Vec<&String> = have.collect();
+            self.filters.any(filter, |want| {
+                let full = if want.contains('/') { want.to_owned() } else { format!("{want}/tcp") };
+                have.iter().any(|port| **port == full)
+            })
+        };
+        let ended = state.status == Status::Exited;
+        self.filters.any("id", |prefix| record.id.starts_with(prefix))
+            && (self.names.is_empty() || self.names.iter().any(by_name))
+            && self.filters.labels(&record.config.labels)
+            && self.filters.any("status", |status| status == state.status.as_str())
+            && (self.exited.is_empty() || (ended && self.exited.contains(&state.exit_code)))
+            && (self.ancestors.is_empty() || self.ancestors.iter().any(|image| image.fits(record)))
+            && self.before.is_none_or(|moment| record.created < moment)
+            && self.since.is_none_or(|moment| record.created > moment)
+            && (self.networks.is_empty() || self.networks.contains(&record.host_config.network_mode))
+            && self.filters.any("health", |health| health == "none")
+            && self.filters.any("volume", |volume| mounts_volume(record, volume))
+            && ports("expose", &mut record.config.exposed_ports.iter().flat_map(|ports| ports.keys()))
+            && ports("publish", &mut std::iter::empty())
+            && self.is_task != Some(true)
+    }
+}
+
+impl Ancestor {
+    fn fits(&self, record: &ContainerRecord) -> bool {
+        record.image == self.text || self.id.as_ref().is_some_and(|id| *id == record.image_id)
+    }
+}
+
+/// Whether a bind's or mount's source or target is this.
+fn mounts_volume(record: &ContainerRecord, volume: &str) -> bool {
+    let binds = record.host_config.binds.iter().flatten();
+    let mounts = record.host_config.mounts.iter().flatten();
+    binds.flat_map(|bind| bind.split(':').take(2)).any(|part| part == volume)
+        || mounts.flat_map(|mount| [&mount.source, &mount.target]).any(|part| part == volume)
+}

@@ -1,0 +1,86 @@
+//! Removing containers.
+
+use super::list::ListOptions;
+use crate::engine::{Engine, Error, Result};
+use crate::model::filters::Filters;
+use crate::model::ids::short;
+use crate::model::{signal, time};
+use crate::state::events::{self, Event};
+use crate::state::lock::Lock;
+use crate::state::{self, store};
+
+impl Engine {
+    /// Removes a container; with force, ends it first.
+    ///
+    /// # Errors
+    /// Not found; conflict if it runs and `force` is not given.
+    pub fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let id = self.find(name)?;
+        let gone = |err| match err {
+            Error::State(state::Error::Missing(_)) => Error::no_container(name),
+            other => other,
+        };
+        let paths = self.home.container(&id);
+        let _lock = Lock::exclusive(&paths.verb_lock()).map_err(|err| gone(err.into()))?;
+        let view = self.view(&id).map_err(gone)?;
+        if view.state.is_running() {
+            if !force {
+                return Err(Error::Conflict(format!(
+                    "cannot remove container \"/{}\": container is running: stop the container before removing or \
+                     force remove",
+                    view.record.name
+                )));
+            }
+            self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())])?;
+            self.end(&view, signal::KILL, 0)?;
+        }
+        self.quit_monitor(&id)?;
+        match store::remove(&self.home, &id, &view.record.name) {
+            // `--rm` was quicker, and has told of it.
+            Err(state::Error::Missing(_)) if view.record.host_config.auto_remove => return Ok(()),
+            other => other.map_err(|err| gone(err.into()))?,
+        }
+        events::append(&self.home, &Event::container(&view.record, "destroy", &[]))?;
+        Ok(())
+    }
+
+    /// Removes all containers that do not run. Returns their ids and the bytes that this freed.
+    ///
+    /// # Errors
+    /// An unknown filter.
+    pub fn prune(&self, filters: &Filters) -> Result<(Vec<String>, i64)> {
+        filters.allow(&["label", "label!", "until"])?;
+        let now = time::now();
+        let until = match filters.get("until") {
+            [] => None,
+            [text] => Some(time::parse_moment(text, now).ok_or_else(|| {
+                Error::InvalidParameter(format!("invalid filter 'until={text}': not a time or duration"))
+            })?),
+            _ => return Err(Error::InvalidParameter("more than one until filter specified".to_owned())),
+        };
+        let (mut removed, mut freed) = (Vec::new(), 0);
+        for view in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
+            let record = &view.record;
+            let chosen = !view.state.is_running()
+                && until.is_none_or(|until| record.created < until)
+                && filters.labels(&record.config.labels)
+                && filters.without_labels(&record.config.labels);
+            if !chosen {
+                continue;
+            }
+            let size = self.size_rw(&record.id);
+            match self.remove(&record.id, false) {
+                Ok(()) => {
+                    removed.push(record.id.clone());
+                    freed += size;
+                }
+                // Gone, or started, since it was listed.
+                Err(Error::NotFound(_) | Error::Conflict(_)) => {}
+                Err(err) => tracing::warn!(container = %short(&record.id), "not pruned: {err}"),
+            }
+        }
+        let attributes = [("reclaimed".to_owned(), freed.to_string())].into();
+        events::append(&self.home, &Event::new("container", "prune", "", attributes))?;
+        Ok((removed, freed))
+    }
+}

@@ -1,0 +1,52 @@
+//! A container's root file system: what it needs of its image, and how it is put together.
+
+use std::path::Path;
+
+use crate::engine::{Engine, Error, Result};
+use crate::image::{self, Image, Store};
+use crate::state::container::Driver;
+
+impl Engine {
+    /// The image for a new container.
+    ///
+    /// # Errors
+    /// Not found, also if it is there for another platform than the one asked for.
+    pub(super) fn image_for_container(&self, store: &Store, name: &str, platform: &str) -> Result<Image> {
+        if name.is_empty() {
+            return Err(Error::InvalidParameter("no image specified".to_owned()));
+        }
+        let image = image::resolve(store, name)?;
+        let have = image.platform();
+        let fits = have.split('/').zip(platform.split('/')).all(|(have, want)| have == want);
+        if !platform.is_empty() && !fits {
+            return Err(Error::NotFound(format!(
+                "image with reference {name} was found but its platform ({have}) does not match the specified \
+                 platform ({platform})"
+            )));
+        }
+        Ok(image)
+    }
+
+    /// The id of an image that a filter names.
+    pub(super) fn image_id(&self, name: &str) -> Result<String> {
+        Ok(Store::open(&self.home)?.find(name)?)
+    }
+
+    /// Bytes in all layers of an image; 0 if it is gone.
+    pub fn image_size(&self, id: &str) -> i64 {
+        let meta = Store::open(&self.home).and_then(|store| store.meta(id));
+        meta.map_or(0, |meta| i64::try_from(meta.size).unwrap_or(i64::MAX))
+    }
+
+    /// How root file systems are made here.
+    pub fn driver(&self) -> Driver {
+        let _ = self;
+        Driver::Overlay
+    }
+
+    /// Puts a copy of the layers into a directory.
+    pub(super) fn copy_layers(&self, layers: &[String], target: &Path) -> Result<()> {
+        let store = Store::open(&self.home)?;
+        Ok(image::flatten::flatten(&image::find::layers_of(&store, layers), target)?)
+    }
+}

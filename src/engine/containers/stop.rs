@@ -1,0 +1,137 @@
+//! Ending containers: stop, restart, kill.
+
+use std::time::{Duration, Instant};
+
+use super::list::View;
+use super::support::stop_timeout;
+use crate::engine::{Engine, Error, Result};
+use crate::model::ErrorKind;
+use crate::model::signal::{self, Signal};
+use crate::monitor::client;
+use crate::state::container::ContainerRecord;
+use crate::state::events::{self, Event};
+use crate::state::lock::Lock;
+
+impl Engine {
+    /// Stops a container: its stop signal, then SIGKILL after the timeout in seconds (negative: never). The monitor
+    /// keeps the time: the stop is completed even if this process is killed.
+    ///
+    /// # Errors
+    /// Not found; not modified if it does not run; an unknown signal.
+    pub fn stop(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let signal = signal.map(parse_signal).transpose()?;
+        let view = self.container(name)?;
+        if !view.state.is_running() {
+            return Err(Error::NotModified);
+        }
+        self.stop_running(&view, signal, timeout)
+    }
+
+    fn stop_running(&self, view: &View, signal: Option<Signal>, timeout: Option<i64>) -> Result<()> {
+        let record = &view.record;
+        let own = record.config.stop_signal.as_deref().filter(|text| !text.is_empty()).and_then(signal::parse);
+        let signal = signal.or(own).unwrap_or(signal::TERM);
+        self.emit(record, "kill", &[("signal", signal.to_string())])?;
+        self.end(view, signal, stop_timeout(timeout, &record.config))?;
+        self.emit(record, "stop", &[])
+    }
+
+    /// Stops a container if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let signal = signal.map(parse_signal).transpose()?;
+        let view = self.container(name)?;
+        if view.state.is_running() {
+            self.stop_running(&view, signal, timeout)?;
+        }
+        match self.start(&view.record.id) {
+            Ok(()) | Err(Error::NotModified) => {}
+            Err(err) => return Err(err),
+        }
+        self.emit(&view.record, "restart", &[])
+    }
+
+    /// Sends a signal; none: SIGKILL, whose effect is waited for.
+    ///
+    /// # Errors
+    /// Not found; an unknown signal; conflict if it does not run.
+    pub fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
+        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?.unwrap_or(signal::KILL);
+        let view = self.container(name)?;
+        let not_running =
+            || Error::Conflict(format!("cannot kill container: {name}: container {} is not running", view.record.id));
+        if !view.state.is_running() {
+            return Err(not_running());
+        }
+        let Some(monitor) = client::connect(&self.home, &view.record.id)? else { return Err(not_running()) };
+        self.emit(&view.record, "kill", &[("signal", signal.to_string())])?;
+        if signal == signal::KILL {
+            return self.end(&view, signal, 0);
+        }
+        match monitor.signal(signal) {
+            Err(err) if matches!(err.kind(), ErrorKind::Conflict) => Err(not_running()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Has the monitor end the container, and waits until the end is recorded.
+    pub(super) fn end(&self, view: &View, signal: Signal, timeout: i64) -> Result<()> {
+        if let Some(monitor) = client::connect(&self.home, &view.record.id)? {
+            match monitor.stop(signal, timeout) {
+                Ok(_) => return Ok(()),
+                // It ended by itself just before, or the monitor was killed: the record tells.
+                Err(err) if matches!(err.kind(), ErrorKind::Conflict) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        self.await_monitor_end(&view.record.id)?;
+        match self.view(&view.record.id) {
+            Ok(after) if after.state.is_running() => Err(Error::System("the container does not end".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until no monitor holds the container's lock: after that nobody else writes in its directories.
+    pub(super) fn await_monitor_end(&self, id: &str) -> Result<()> {
+        let lock = self.home.container(id).monitor_lock();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        if !Lock::is_held(&lock)? {
+            return Ok(());
+        }
+        // A monitor that has been told to end takes milliseconds; flock(2) has no timeout, so look again and again.
+        let mut pause = Duration::from_micros(100);
+        while Lock::is_held(&lock)? {
+            if Instant::now() > deadline {
+                return Err(Error::System("the container's monitor does not end".to_owned()));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Has an idle monitor (of a container that clients attached to and nobody started) leave.
+    pub(super) fn quit_monitor(&self, id: &str) -> Result<()> {
+        if let Some(monitor) = client::connect(&self.home, id)? {
+            // An idle monitor has nothing to stop: it leaves, and its clients with it.
+            let _ = monitor.stop(signal::KILL, 0);
+        }
+        self.await_monitor_end(id)
+    }
+
+    /// Tells the event log.
+    pub(in crate::engine) fn emit(
+        &self,
+        record: &ContainerRecord,
+        action: &str,
+        extra: &[(&str, String)],
+    ) -> Result<()> {
+        Ok(events::append(&self.home, &Event::container(record, action, extra))?)
+    }
+}
+
+fn parse_signal(text: &str) -> Result<Signal> {
+    signal::parse(text).ok_or_else(|| Error::InvalidParameter(format!("invalid signal: {text}")))
+}

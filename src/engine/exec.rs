@@ -1,0 +1,137 @@
+//! Exec sessions: further processes in a running container.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::containers::Handover;
+use super::{Engine, Error, Result};
+use crate::model::ids::{is_full_id, random_id};
+use crate::monitor::client;
+use crate::state::atomic::{self, Durability};
+use crate::state::container::{ContainerRecord, Status};
+use crate::state::exec::{ExecRecord, ExecState};
+use crate::state::{self, store};
+
+/// A session as it is on disk.
+#[derive(Debug, Clone)]
+pub struct ExecView {
+    /// What was asked.
+    pub record: ExecRecord,
+    /// What happened.
+    pub state: ExecState,
+}
+
+impl Engine {
+    /// Creates a session. `record.container` is what the client calls the container; the ids are filled in.
+    ///
+    /// # Errors
+    /// Not found; conflict if the container does not run; invalid parameter without a command.
+    pub fn exec_create(&self, mut record: ExecRecord) -> Result<String> {
+        let view = self.container(&record.container)?;
+        if record.cmd.is_empty() {
+            return Err(Error::InvalidParameter("no exec command specified".to_owned()));
+        }
+        require_running(&view.record, view.state.status)?;
+        record.id = random_id();
+        record.container = view.record.id.clone();
+        let dir = self.home.container(&record.container).exec(&record.id);
+        let made = (|| {
+            fs::create_dir_all(&dir).map_err(state::Error::at(&dir))?;
+            atomic::write_json(&dir.join("exec.json"), &record, Durability::Process)?;
+            let index = self.home.execs();
+            fs::create_dir_all(&index).map_err(state::Error::at(&index))?;
+            let target = Path::new("../containers").join(&record.container).join("execs").join(&record.id);
+            let link = index.join(&record.id);
+            symlink(target, &link).map_err(state::Error::at(&link))?;
+            Ok::<_, state::Error>(())
+        })();
+        if let Err(err) = made {
+            let _ = fs::remove_dir_all(&dir);
+            return Err(err.into());
+        }
+        self.emit(&view.record, &format!("exec_create: {}", record.cmd.join(" ")), &[("execID", record.id.clone())])?;
+        Ok(record.id)
+    }
+
+    /// A session's records.
+    ///
+    /// # Errors
+    /// Not found, also after its container has ended.
+    pub fn exec(&self, id: &str) -> Result<ExecView> {
+        let missing = || Error::NotFound(format!("No such exec instance: {id}"));
+        if !is_full_id(id) {
+            return Err(missing());
+        }
+        let dir = self.home.execs().join(id);
+        let record = match atomic::read_json(&dir.join("exec.json")) {
+            Err(state::Error::Missing(_)) => return Err(missing()),
+            other => other?,
+        };
+        let state = match atomic::read_json(&dir.join("state.json")) {
+            Err(state::Error::Missing(_)) => ExecState::default(),
+            other => other?,
+        };
+        Ok(ExecView { record, state })
+    }
+
+    /// The sessions of a container that its inspection lists: those that run.
+    pub fn exec_ids(&self, container: &str) -> Vec<String> {
+        let dir = self.home.container(container).run.join("execs");
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        ids.filter(|id| self.exec(id).is_ok_and(|exec| exec.state.exit_code.is_none())).collect()
+    }
+
+    /// Announces a session's start with streams: it starts when the client's socket is handed over.
+    ///
+    /// # Errors
+    /// Not found; conflict if the container does not run, or the session has been started.
+    pub fn exec_start(&self, id: &str, console_size: Option<[u32; 2]>) -> Result<Handover> {
+        let (exec, monitor) = self.startable(id)?;
+        Ok(Handover::new(monitor.exec(id, console_size)?, exec.record.tty))
+    }
+
+    /// Starts a session without streams.
+    ///
+    /// # Errors
+    /// As [`Engine::exec_start`]; and what the runtime said.
+    pub fn exec_start_detached(&self, id: &str, console_size: Option<[u32; 2]>) -> Result<()> {
+        let (_, monitor) = self.startable(id)?;
+        monitor.exec_detached(id, console_size)?;
+        Ok(())
+    }
+
+    fn startable(&self, id: &str) -> Result<(ExecView, client::Connection)> {
+        let exec = self.exec(id)?;
+        if exec.state.pid != 0 || exec.state.exit_code.is_some() {
+            return Err(Error::Conflict(format!("exec session {id} has already run")));
+        }
+        let record = store::load(&self.home, &exec.record.container)?;
+        let state = self.reconcile(&record.id)?;
+        require_running(&record, state.status)?;
+        let gone = || Error::Conflict(format!("container {} is not running", record.id));
+        let monitor = client::connect(&self.home, &record.id)?.ok_or_else(gone)?;
+        Ok((exec, monitor))
+    }
+
+    /// Sets the size of a session's terminal.
+    ///
+    /// # Errors
+    /// Not found, or conflict if it does not run.
+    pub fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
+        let exec = self.exec(id)?;
+        let record = store::load(&self.home, &exec.record.container)?;
+        self.resize_terminal(&record, Some(id), height, width)
+    }
+}
+
+fn require_running(record: &ContainerRecord, status: Status) -> Result<()> {
+    match status {
+        Status::Running => Ok(()),
+        Status::Paused => {
+            Err(Error::Conflict(format!("container {} is paused, unpause the container before exec", record.name)))
+        }
+        _ => Err(Error::Conflict(format!("container {} is not running", record.id))),
+    }
+}

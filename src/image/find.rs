@@ -1,0 +1,119 @@
+//! Finds an image by what a person calls it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::model::config::ContainerConfig;
+use crate::model::ids::{is_full_id, is_id_prefix};
+use crate::model::reference::{Reference, sha256_hex};
+
+use super::config::ImageConfig;
+use super::meta::ImageMeta;
+use super::{Error, Result, Store};
+
+/// An image with all that a container needs of it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its record.
+    pub meta: ImageMeta,
+    /// Its configuration blob.
+    pub config: ImageConfig,
+}
+
+impl Image {
+    /// `sha256:…`.
+    pub fn id(&self) -> &str {
+        &self.meta.id
+    }
+
+    /// Defaults of its containers.
+    pub fn defaults(&self) -> ContainerConfig {
+        self.config.defaults()
+    }
+
+    /// Chain ids of its layers, the lowest first: what `ContainerRecord.layers` holds.
+    pub fn chains(&self) -> Vec<String> {
+        self.meta.chains()
+    }
+
+    /// `os/architecture[/variant]`.
+    pub fn platform(&self) -> String {
+        let mut platform = format!("{}/{}", self.meta.os, self.meta.architecture);
+        if !self.meta.variant.is_empty() {
+            platform.push('/');
+            platform.push_str(&self.meta.variant);
+        }
+        platform
+    }
+}
+
+/// Finds an image by name, id, or the unambiguous beginning of an id, and reads its configuration.
+///
+/// To use it, hold [`Store::hold`] from before until the record that names its layers is written.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Ambiguous`], [`Error::Reference`], or those of the file system.
+pub fn resolve(store: &Store, name: &str) -> Result<Image> {
+    let meta = store.meta(&store.find(name)?)?;
+    let config = store.config(&meta.id)?;
+    Ok(Image { meta, config })
+}
+
+/// Directories of an image's layers, the lowest first, for overlayfs.
+pub fn layers_of(store: &Store, chains: &[String]) -> Vec<PathBuf> {
+    chains.iter().map(|chain| store.layer_diff(chain)).collect()
+}
+
+impl Store {
+    /// The id of the image that a person calls so. A name wins over the beginning of an id, as in Docker.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn find(&self, name: &str) -> Result<String> {
+        let missing = |shown: String| Err(Error::Missing(shown));
+        let bare = name.strip_prefix("sha256:").unwrap_or(name);
+        if is_full_id(bare) {
+            let id = format!("sha256:{bare}");
+            return self.meta(&id).map(|meta| meta.id).map_err(|err| match err {
+                Error::Missing(_) => Error::Missing(name.to_owned()),
+                other => other,
+            });
+        }
+        let reference = Reference::parse(name).map(Reference::lookup_key);
+        if let Ok(reference) = &reference
+            && let Some(id) = self.read_ref(reference)?
+        {
+            return Ok(id);
+        }
+        if is_id_prefix(bare) {
+            match self.ids_with_prefix(bare)?.as_slice() {
+                [] => {}
+                [id] => return Ok(id.clone()),
+                _ => return Err(Error::Ambiguous(name.to_owned())),
+            }
+        }
+        // A digest names a manifest; an image that was loaded here is also found by its own id after the name.
+        let reference = reference?;
+        if let Some(digest) = reference.digest()
+            && let Some(hex) = sha256_hex(digest)
+            && let Ok(meta) = self.meta(&format!("sha256:{hex}"))
+            && self.refs()?.iter().any(|there| there.id == meta.id && there.name.name() == reference.name())
+        {
+            return Ok(meta.id);
+        }
+        missing(reference.familiar())
+    }
+
+    /// Reads the configuration of an image.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Archive`], or those of the file system.
+    pub fn config(&self, id: &str) -> Result<ImageConfig> {
+        let path = self.blob(sha256_hex(id).ok_or_else(|| Error::Missing(id.to_owned()))?);
+        let bytes = fs::read(&path).map_err(|err| match err.kind() {
+            std::io::ErrorKind::NotFound => Error::Missing(id.to_owned()),
+            _ => Error::at(&path)(err),
+        })?;
+        ImageConfig::parse(&bytes)
+    }
+}

@@ -1,0 +1,106 @@
+//! Finds and removes what no image and no container refers to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+use crate::model::reference::sha256_hex;
+use crate::state;
+use crate::state::lock::Lock;
+
+use super::meta::ImageMeta;
+use super::staging::Staging;
+use super::{Error, Result, Store};
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Chain ids of layers.
+    pub chains: BTreeSet<String>,
+    /// Bytes of their files.
+    pub size: u64,
+}
+
+/// Removes an image's record and what then nothing refers to. Names must be gone already. The caller holds the lock.
+///
+/// Layers are only moved into `staging`: that is quick, and removing them can wait until the lock is free.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_image(store: &Store, lock: &Lock, meta: &ImageMeta, staging: &Staging) -> Result<Removed> {
+    let hex = sha256_hex(&meta.id).unwrap_or(&meta.id);
+    let path = store.meta_dir().join(format!("{hex}.json"));
+    match fs::remove_file(&path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(Error::at(&path)(err)),
+        _ => {}
+    }
+    collect(store, lock, staging)
+}
+
+/// Removes what nothing refers to: after a container was removed whose image was removed before it, or after a kill.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sweep(store: &Store) -> Result<Removed> {
+    let staging = Staging::new(store)?;
+    let lock = store.lock()?;
+    collect(store, &lock, &staging)
+}
+
+fn collect(store: &Store, _lock: &Lock, staging: &Staging) -> Result<Removed> {
+    let mut removed = Removed::default();
+    let Some(used) = Used::find(store)? else { return Ok(removed) };
+    for path in Store::list(&store.layers_dir())? {
+        let Some(chain) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if used.chains.contains(chain) {
+            continue;
+        }
+        removed.size += store.layer(chain).map_or(0, |layer| layer.size);
+        let away = staging.join(chain);
+        fs::rename(&path, &away).map_err(Error::at(&path))?;
+        removed.chains.insert(chain.to_owned());
+    }
+    for path in Store::list(&store.blobs_dir())? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|hex| !used.blobs.contains(hex)) {
+            fs::remove_file(&path).map_err(Error::at(&path))?;
+        }
+    }
+    Ok(removed)
+}
+
+struct Used {
+    chains: BTreeSet<String>,
+    blobs: BTreeSet<String>,
+}
+
+impl Used {
+    /// None if some record cannot be read: what it refers to is then unknown, and nothing may be removed.
+    fn find(store: &Store) -> Result<Option<Self>> {
+        let mut used = Self { chains: BTreeSet::new(), blobs: BTreeSet::new() };
+        for path in Store::list(&store.meta_dir())? {
+            let meta: ImageMeta = match state::atomic::read_json(&path) {
+                Ok(meta) => meta,
+                Err(state::Error::Missing(_)) => continue,
+                Err(err) => return Ok(unknown(&err)),
+            };
+            let manifest = meta.manifest.as_ref().map(|manifest| manifest.digest.as_str());
+            let digests = meta.layers.iter().map(|layer| layer.blob.digest.as_str()).chain([meta.id.as_str()]);
+            used.blobs.extend(digests.chain(manifest).filter_map(sha256_hex).map(str::to_owned));
+            used.chains.extend(meta.chains());
+        }
+        for id in state::store::ids(store.home())? {
+            match state::store::load(store.home(), &id) {
+                Ok(record) => used.chains.extend(record.layers),
+                Err(state::Error::Missing(_)) => {}
+                Err(err) => return Ok(unknown(&err)),
+            }
+        }
+        Ok(Some(used))
+    }
+}
+
+fn unknown(err: &state::Error) -> Option<Used> {
+    tracing::warn!("no layer is removed while a record cannot be read: {err}");
+    None
+}

@@ -1,0 +1,55 @@
+//! Unpacks one layer of whatever compression into a directory of its own.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::compress::{self, Format, Hashing};
+use super::unpack::{Privilege, UnpackError, Unpacked, unpack};
+use super::{Error, Result};
+
+/// A layer unpacked, not yet in its place.
+#[derive(Debug)]
+pub struct Extracted {
+    /// The directory that has `diff/` in it.
+    pub dir: PathBuf,
+    /// Hash of the unpacked archive, `sha256:…`; none if the archive was not packed: then it is the blob's own.
+    pub diff_id: Option<String>,
+    /// How it was packed.
+    pub format: Format,
+    /// What came of it.
+    pub unpacked: Unpacked,
+}
+
+/// Unpacks a layer into `dir/diff`; `dir` must not exist. On an error its owner removes it.
+///
+/// # Errors
+/// [`Error::Unpack`], [`Error::Read`], or those of the file system.
+pub fn extract(archive: impl Read + Send, dir: &Path, privilege: &Privilege) -> Result<Extracted> {
+    let diff = dir.join("diff");
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&diff).map_err(Error::at(&diff))?;
+    // The root of the container shows this mode, whatever the umask is.
+    fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)).map_err(Error::at(&diff))?;
+    let root = File::open(&diff).map_err(Error::at(&diff))?;
+    let (format, plain) = compress::plain(archive).map_err(|err| Error::Unpack(UnpackError::Read(err)))?;
+    let (unpacked, diff_id) = match format {
+        Format::Plain => (unpack(plain, root.into(), privilege.clone())?, None),
+        _ => {
+            let mut hashing = Hashing::new(plain);
+            let unpacked = unpack(&mut hashing, root.into(), privilege.clone())?;
+            // The hash is of all bytes, those after the archive's end mark too.
+            (unpacked, Some(hashing.finish().map_err(|err| Error::Unpack(UnpackError::Read(err)))?))
+        }
+    };
+    Ok(Extracted { dir: dir.to_owned(), diff_id, format, unpacked })
+}
+
+/// The same from a file.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_file(archive: &Path, dir: &Path) -> Result<Extracted> {
+    let file = File::open(archive).map_err(Error::at(archive))?;
+    extract(file, dir, &Privilege::of_this_process())
+}

@@ -1,0 +1,300 @@
+//! Loads an archive of images from a stream.
+//!
+//! The archive's own table of contents may come last, so every file goes to disk as it arrives, and whatever looks
+//! like a layer is unpacked by another thread while it is still arriving. Only then is it known which layer belongs
+//! to which image; everything is checked against the images' configurations before anything is moved to its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::model::reference::Reference;
+
+use super::archive::{Files, Plan, Platform};
+use super::chain::chain_ids;
+use super::compress::{self, Format, HEAD};
+use super::config::ImageConfig;
+use super::entries::{Entries, Entry, Kind};
+use super::layers::{Extracted, extract, extract_file};
+use super::meta::{Descriptor, ImageMeta, LayerRef};
+use super::publish::{Ready, publish};
+use super::spool::{Spool, SpoolReader, Spooled};
+use super::staging::Staging;
+use super::unpack::{Privilege, clean};
+use super::{Error, Result, Store};
+
+const BUFFER: usize = 1 << 20;
+/// Bytes of a layer between two reports of progress.
+const REPORT_EVERY: u64 = 8 << 20;
+const MAX_THREADS: usize = 8;
+
+/// What happens while loading, as it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// A layer is arriving.
+    Layer {
+        /// What it is called in the archive, shortened.
+        name: String,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A name that another image had is now the loaded one's.
+    Renamed {
+        /// The name.
+        name: Reference,
+        /// The other image.
+        old: String,
+    },
+    /// An image is there under this name.
+    Loaded(Reference),
+    /// An image is there and has no name.
+    LoadedId(String),
+    /// Something that could not be kept.
+    Note(String),
+}
+
+/// An image that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// `sha256:…`.
+    pub id: String,
+    /// The names it was given.
+    pub names: Vec<Reference>,
+}
+
+struct Job {
+    path: Vec<u8>,
+    reader: SpoolReader,
+    dir: String,
+}
+
+type Outcomes = BTreeMap<Vec<u8>, Result<Extracted>>;
+
+/// Loads all images of an archive, or none.
+///
+/// # Errors
+/// [`Error::Archive`], [`Error::Unpack`] and [`Error::Read`] if the archive is at fault, else those of the file
+/// system. Nothing is left behind.
+pub fn load(
+    store: &Store,
+    body: impl Read + Send,
+    platform: Option<&Platform>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Loaded>> {
+    let staging = Staging::new(store)?;
+    let (files, mut outcomes) = receive(store, &staging, body, progress)?;
+    let mut ready = Vec::new();
+    for plan in files.plans(platform)? {
+        let image = prepare(store, &staging, &files, plan, &mut outcomes, &ready)?;
+        ready.push(image);
+    }
+    for (chain, layer) in ready.iter().flat_map(|image| &image.new_layers) {
+        for note in &layer.unpacked.notes {
+            tracing::warn!(%chain, "{note}");
+            progress(Progress::Note(note.clone()));
+        }
+    }
+    publish(store, &staging, ready, progress)
+}
+
+/// Puts every file of the archive on disk and unpacks what looks like a layer.
+fn receive(
+    store: &Store,
+    staging: &Staging,
+    body: impl Read + Send,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Files, Outcomes)> {
+    let known = known_blobs(store)?;
+    let privilege = Privilege::of_this_process();
+    let (jobs, queue) = mpsc::channel::<Job>();
+    let queue = Mutex::new(queue);
+    let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_THREADS);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&queue, staging, &privilege))).collect();
+        let spooled = spool_all(staging, body, &known, jobs, progress);
+        // The workers end once the queue is at its end; a broken spool ends its reader.
+        let mut outcomes = Outcomes::new();
+        for worker in workers {
+            outcomes.extend(worker.join().unwrap_or_default());
+        }
+        Ok((spooled?, outcomes))
+    })
+}
+
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, staging: &Staging, privilege: &Privilege) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return outcomes };
+        let outcome = extract(job.reader, &staging.join(&job.dir), privilege);
+        outcomes.insert(job.path, outcome);
+    }
+}
+
+fn spool_all(
+    staging: &Staging,
+    body: impl Read + Send,
+    known: &BTreeSet<String>,
+    jobs: mpsc::Sender<Job>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Files> {
+    let (_, body) = compress::plain(body).map_err(Error::Read)?;
+    let mut entries = Entries::new(body);
+    let mut files = Files::default();
+    let mut buffer = vec![0; BUFFER];
+    let mut serial = 0u64;
+    while let Some(entry) = entries.next_entry().map_err(Error::Read)? {
+        let Some(path) = clean(&entry.path) else {
+            let shown = String::from_utf8_lossy(&entry.path).into_owned();
+            return Err(Error::Archive(format!("invalid archive: {shown:?} is outside of it")));
+        };
+        match entry.kind {
+            Kind::File => {
+                serial += 1;
+                let mut on_start = |spool: &Spool, head: &[u8]| {
+                    if compress::is_layer(head) && !is_known(&path, known) {
+                        let job = Job { path: path.clone(), reader: spool.reader(), dir: format!("early-{serial}") };
+                        // Without workers the layer is unpacked when it is needed.
+                        let _ = jobs.send(job);
+                    }
+                };
+                let name = format!("blob-{serial}");
+                let file = spool(staging, &name, &entry, &mut entries, &mut buffer, &mut on_start, progress)?;
+                files.add(path, file);
+            }
+            Kind::Symlink => files.add_link(path, &entry.link, true),
+            Kind::HardLink => files.add_link(path, &entry.link, false),
+            _ => {}
+        }
+    }
+    Ok(files)
+}
+
+fn spool(
+    staging: &Staging,
+    name: &str,
+    entry: &Entry,
+    data: &mut impl Read,
+    buffer: &mut [u8],
+    on_start: &mut dyn FnMut(&Spool, &[u8]),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Spooled> {
+    let mut spool = Spool::create(&staging.join(name))?;
+    let (mut done, mut reported) = (0u64, 0u64);
+    let shown = shown_name(&entry.path);
+    let head = compress::head(data).map_err(Error::Read)?;
+    let is_layer = compress::is_layer(&head);
+    on_start(&spool, &head);
+    spool.write(&head)?;
+    done += head.len() as u64;
+    while head.len() == HEAD {
+        let count = data.read(buffer).map_err(Error::Read)?;
+        if count == 0 {
+            break;
+        }
+        spool.write(&buffer[..count])?;
+        done += count as u64;
+        if is_layer && done - reported >= REPORT_EVERY {
+            reported = done;
+            progress(Progress::Layer { name: shown.clone(), current: done, total: entry.size });
+        }
+    }
+    if is_layer {
+        progress(Progress::Layer { name: shown, current: done, total: entry.size });
+    }
+    Ok(spool.finish())
+}
+
+/// `blobs/sha256/0123456789abcdef…` and `0123456789abcdef…/layer.tar` both as `0123456789ab`.
+fn shown_name(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let longest = text.split('/').max_by_key(|part| part.len()).unwrap_or_default();
+    longest.chars().take(12).collect()
+}
+
+/// Digests of archives whose layers are unpacked here.
+fn known_blobs(store: &Store) -> Result<BTreeSet<String>> {
+    let chain = |path: std::path::PathBuf| path.file_name()?.to_str().map(str::to_owned);
+    let chains = Store::list(&store.layers_dir())?.into_iter().filter_map(chain);
+    Ok(chains.filter_map(|chain| store.layer(&chain)).map(|layer| layer.blob.digest).collect())
+}
+
+fn is_known(path: &[u8], known: &BTreeSet<String>) -> bool {
+    let hex = path.strip_prefix(b"blobs/sha256/").and_then(|hex| std::str::from_utf8(hex).ok());
+    hex.is_some_and(|hex| known.contains(&format!("sha256:{hex}")))
+}
+
+/// Checks an image of the archive against its configuration and gets its layers unpacked.
+fn prepare(
+    store: &Store,
+    staging: &Staging,
+    files: &Files,
+    plan: Plan,
+    outcomes: &mut Outcomes,
+    earlier: &[Ready],
+) -> Result<Ready> {
+    let bytes = files.read(&plan.config)?;
+    let config = ImageConfig::parse(&bytes)?;
+    let diff_ids = &config.rootfs.diff_ids;
+    if diff_ids.len() != plan.layers.len() {
+        return Err(Error::Archive(format!(
+            "invalid archive: {} layers, but the image's configuration has {}",
+            plan.layers.len(),
+            diff_ids.len()
+        )));
+    }
+    let config_file = files.need(&plan.config)?;
+    let mut ready = Ready { names: plan.names, ..Ready::default() };
+    let mut layers = Vec::new();
+    let mut new_layers = BTreeMap::new();
+    for ((chain, diff_id), path) in chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&plan.layers) {
+        let file = files.need(path)?;
+        let known = store.layer(&chain).filter(|layer| layer.diff_id == *diff_id).map(|layer| layer.size);
+        let brought = || earlier.iter().find_map(|image| Some(image.new_layers.get(&chain)?.unpacked.size));
+        let size = match known.or_else(brought) {
+            Some(size) => size,
+            None => {
+                let extracted = match outcomes.remove(path) {
+                    Some(outcome) => outcome?,
+                    None => extract_file(&file.path, &staging.join(format!("late-{chain}")))?,
+                };
+                check_diff_id(&extracted, file, diff_id)?;
+                let size = extracted.unpacked.size;
+                new_layers.insert(chain.clone(), extracted);
+                size
+            }
+        };
+        let media_type = Format::of_file(&file.path)?.layer_media_type().to_owned();
+        let blob = Descriptor { media_type, digest: format!("sha256:{}", file.hex), size: file.size };
+        ready.blobs.push((file.path.clone(), file.hex.clone()));
+        layers.push(LayerRef { chain, diff_id: diff_id.clone(), blob, size });
+    }
+    ready.meta = ImageMeta::new(format!("sha256:{}", config_file.hex), &config, layers);
+    ready.blobs.push((config_file.path.clone(), config_file.hex.clone()));
+    if let Some((path, mut descriptor)) = plan.manifest {
+        let file = files.need(&path)?;
+        descriptor.size = file.size;
+        ready.blobs.push((file.path.clone(), file.hex.clone()));
+        ready.meta.manifest = Some(descriptor);
+    }
+    ready.new_layers = new_layers;
+    Ok(ready)
+}
+
+fn check_diff_id(extracted: &Extracted, file: &Spooled, want: &str) -> Result<()> {
+    let plain = || format!("sha256:{}", file.hex);
+    let have = extracted.diff_id.clone().unwrap_or_else(plain);
+    if have == want {
+        return Ok(());
+    }
+    Err(Error::Archive(format!(
+        "invalid archive: a layer has the digest {have}, its image's configuration says {want}"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! A file that is read while it is still being written: a layer is unpacked as it arrives, and kept as it arrived.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::model::ids::hex;
+
+use super::{Error, Result};
+
+#[derive(Debug)]
+struct Shared {
+    file: File,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    written: u64,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    Broken,
+}
+
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress());
+        self.changed.notify_all();
+    }
+}
+
+/// Writes the file and hashes it.
+#[derive(Debug)]
+pub struct Spool {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    hash: Sha256,
+}
+
+/// A file written to its end.
+#[derive(Debug, Clone)]
+pub struct Spooled {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Hash in hexadecimal.
+    pub hex: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Spool {
+    /// A new file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(Error::at(path))?;
+        let shared = Shared { file, progress: Mutex::default(), changed: Condvar::new() };
+        Ok(Self { shared: Arc::new(shared), path: path.to_owned(), hash: Sha256::new() })
+    }
+
+    /// A reader from the beginning, which waits for what is not written yet.
+    pub fn reader(&self) -> SpoolReader {
+        SpoolReader { shared: Arc::clone(&self.shared), at: 0 }
+    }
+
+    /// Appends.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        (&self.shared.file).write_all(bytes).map_err(Error::at(&self.path))?;
+        self.shared.advance(|progress| progress.written += bytes.len() as u64);
+        self.hash.update(bytes);
+        Ok(())
+    }
+
+    /// Says that it is complete. Dropped without this, its readers fail.
+    pub fn finish(self) -> Spooled {
+        self.shared.advance(|progress| progress.end = Some(End::Complete));
+        let size = self.shared.progress().written;
+        Spooled { path: self.path.clone(), hex: hex(&self.hash.clone().finalize()), size }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.shared.advance(|progress| {
+            progress.end.get_or_insert(End::Broken);
+        });
+    }
+}
+
+/// Reads the file from its beginning.
+#[derive(Debug)]
+pub struct SpoolReader {
+    shared: Arc<Shared>,
+    at: u64,
+}
+
+impl Read for SpoolReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut progress = self.shared.progress();
+        while progress.written == self.at {
+            match progress.end {
+                Some(End::Complete) => return Ok(0),
+                Some(End::Broken) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                None => progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        let available = progress.written - self.at;
+        drop(progress);
+        let limit = usize::try_from(available).map_or(buffer.len(), |available| available.min(buffer.len()));
+        let count = self.shared.file.read_at(&mut buffer[..limit], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_follows_the_writer_and_learns_of_its_end() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut spool = Spool::create(&dir.path().join("a")).expect("create");
+        let mut reader = spool.reader();
+        let thread = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        for _ in 0..100 {
+            spool.write(&[b'x'; 1000]).expect("write");
+        }
+        assert_eq!(spool.finish().size, 100_000);
+        assert_eq!(thread.join().expect("join").expect("read").len(), 100_000);
+        let spool = Spool::create(&dir.path().join("b")).expect("create");
+        let mut reader = spool.reader();
+        drop(spool);
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
+    }
+}

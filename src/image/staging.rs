@@ -1,0 +1,62 @@
+//! A place to make things in before they are moved to theirs.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::model::ids::random_id;
+use crate::state::lock::Lock;
+
+use super::{Error, Result, Store};
+
+/// A directory in `images/tmp` that is ours until dropped; whatever is still in it then is removed.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Staging {
+    /// A new one. What killed processes left there is removed first.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(store: &Store) -> Result<Self> {
+        let tmp = store.tmp_dir();
+        let mut dead = Vec::new();
+        let path = tmp.join(random_id());
+        let lock = {
+            // Making a directory and locking it are two steps: nobody may take it for a dead one's between them.
+            let _short = Lock::exclusive(&tmp.join("lock"))?;
+            for old in Store::list(&tmp)?.into_iter().filter(|path| path.is_dir()) {
+                if let Some(lock) = Lock::try_exclusive(&old.join("lock"))? {
+                    dead.push(Self { path: old, _lock: lock });
+                }
+            }
+            fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::at(&path))?;
+            Lock::exclusive(&path.join("lock"))?
+        };
+        drop(dead);
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// A path in it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Others may be removing it as well, once its lock file is gone.
+        for _ in 0..8 {
+            match fs::remove_dir_all(&self.path) {
+                Ok(()) => return,
+                Err(err) if err.kind() == io::ErrorKind::NotFound && !self.path.exists() => return,
+                Err(err) => tracing::debug!(path = %self.path.display(), "not yet removed: {err}"),
+            }
+        }
+        tracing::warn!(path = %self.path.display(), "left for the next process to remove");
+    }
+}

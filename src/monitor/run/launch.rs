@@ -1,0 +1,108 @@
+//! What the monitor needs of an OCI runtime, and how it calls it: in a forked starter, so that nothing of what a start
+//! needs stays in the monitor. The starter reports on a socket and ends; the process it made becomes the monitor's
+//! child, for the monitor is a subreaper.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::protocol::{self, Failure};
+use crate::state::exec::ExecRecord;
+use crate::sys::{fdpass, spawn};
+
+/// The process's ends of its streams.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Input, output, error.
+    Pipes([OwnedFd; 3]),
+    /// A new terminal, of so many rows and columns.
+    Terminal(Option<(u16, u16)>),
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its id in the monitor's pid namespace.
+    pub pid: i32,
+    /// Its terminal's master, if it was to have one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Why a process does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What sort of failure.
+    pub failure: Failure,
+    /// For a person.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The host failed.
+    pub fn system(message: impl ToString) -> Self {
+        Self { failure: Failure::System, message: message.to_string() }
+    }
+}
+
+/// An OCI runtime. All but [`Launcher::delete`] is called in a starter.
+pub trait Launcher: std::fmt::Debug {
+    /// Mounts the root file system, creates the container and starts its process.
+    ///
+    /// # Errors
+    /// Why it does not run; nothing of it remains.
+    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal>;
+
+    /// Starts another process in the running container.
+    ///
+    /// # Errors
+    /// As above.
+    fn exec(&self, record: &ExecRecord, stdio: Stdio) -> Result<Launched, Refusal>;
+
+    /// Removes what the container has beside its files, ending whatever still runs in it.
+    fn delete(&self);
+}
+
+/// What a starter waits for before it ends.
+const NOTED: &[u8] = b"noted";
+
+/// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
+/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it, by
+/// `abandon`.
+pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOnce(i32)) -> io::Result<(i32, OwnedFd)> {
+    let (ours, theirs) = fdpass::pair()?;
+    let mut ours = Some(ours);
+    let pid = spawn::fork(|| {
+        // The child's copy of the monitor's end, or the monitor's death would go unnoticed.
+        ours = None;
+        spawn::ordinary_signals();
+        let (message, terminal) = match work() {
+            Ok(launched) => (Ok(launched.pid), launched.terminal),
+            Err(refusal) => (Err(refusal), None),
+        };
+        let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+        let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
+        if let Ok(pid) = message
+            && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
+        {
+            abandon(pid);
+        }
+        0
+    })?;
+    Ok((pid, ours.expect("only the child gives it up")))
+}
+
+/// Tells a starter that what it started has been committed.
+pub fn acknowledge(socket: &OwnedFd) {
+    let _ = fdpass::send(socket, &[NOTED], &[]);
+}
+
+/// Takes a starter's report.
+pub fn report(socket: &OwnedFd, buf: &mut [u8]) -> Result<Launched, Refusal> {
+    let got = fdpass::recv(socket, buf).map_err(Refusal::system)?;
+    if got.len == 0 {
+        return Err(Refusal::system("the starter of the process was killed"));
+    }
+    let (message, _) = protocol::parse::<Result<i32, Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
+    Ok(Launched { pid: message?, terminal: got.fds.into_iter().next() })
+}

@@ -1,0 +1,115 @@
+//! From the request to the running process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::control::Waits;
+use super::launch::{self, Launched, Refusal, Stdio};
+use super::log::JsonLog;
+use super::session::Session;
+use super::watch::{Role, Watch};
+use super::{MAIN, Phase, Supervisor};
+use crate::model::time;
+use crate::monitor::protocol::Reply;
+use crate::state::atomic::Durability;
+use crate::state::container::Status;
+use crate::state::store;
+use crate::sys::epoll::Interest;
+use crate::sys::process;
+
+/// Makes a process's streams: gives the session the monitor's ends, returns the other ones.
+pub fn streams(session: &mut Session, at: usize, stdin: bool, watch: &mut Watch) -> io::Result<Stdio> {
+    if session.tty {
+        return Ok(Stdio::Terminal(session.size));
+    }
+    let pair = || pipe_with(PipeFlags::CLOEXEC);
+    let (input, ours): (OwnedFd, _) = if stdin {
+        let (read, write) = pair()?;
+        (read, Some(write))
+    } else {
+        (rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None)
+    };
+    let (out_read, out) = pair()?;
+    let (err_read, err) = pair()?;
+    session.take_pipes(at, ours, out_read, err_read, watch)?;
+    Ok(Stdio::Pipes([input, out, err]))
+}
+
+impl Supervisor {
+    /// Forks the starter of the container.
+    pub(super) fn start(&mut self) {
+        self.phase = Phase::Starting;
+        if let Err(error) = self.fork_starter() {
+            self.start_failed(&Refusal::system(error));
+        }
+    }
+
+    fn fork_starter(&mut self) -> io::Result<()> {
+        let session = self.sessions[MAIN].as_mut().expect("the container's own session stays");
+        if let Some(rotation) = &self.settings.log {
+            session.log = Some(JsonLog::open(&self.paths.log(), rotation.clone())?);
+        }
+        let stdio = streams(session, MAIN, self.settings.open_stdin, &mut self.watch)?;
+        let launcher = &self.launcher;
+        let (pid, socket) = launch::fork(|| launcher.start(stdio), |_| launcher.delete())?;
+        self.watch.add(socket.as_fd(), Role::Starter(MAIN), Interest::IN)?;
+        session.starter = Some((pid, socket));
+        Ok(())
+    }
+
+    /// The starter has reported: commits the start and tells.
+    pub(super) fn started(&mut self, report: Result<Launched, Refusal>) {
+        let launched = match report {
+            Ok(launched) => launched,
+            Err(refusal) => return self.start_failed(&refusal),
+        };
+        let pid = launched.pid;
+        let open_stdin = self.settings.open_stdin;
+        let session = self.sessions[MAIN].as_mut().expect("the container's own session stays");
+        session.pid = pid;
+        session.started = time::now();
+        if let Some(master) = launched.terminal
+            && let Err(error) = session.take_terminal(MAIN, master, open_stdin, &mut self.watch)
+        {
+            self.complain(&format!("terminal: {error}"));
+        }
+        self.state.status = Status::Running;
+        self.state.pid = pid;
+        self.state.pid_start = process::start_time(pid).unwrap_or_default();
+        self.state.boot_id = process::boot_id().unwrap_or_default();
+        self.state.started_at = self.main().started;
+        self.state.error.clear();
+        self.state.exit_code = 0;
+        self.state.stopped_by_user = false;
+        self.phase = Phase::Running;
+        self.commit(Durability::Process);
+        self.emit("start", &[]);
+        self.answer_all(&Reply::Running { pid }, |waits| matches!(waits, Waits::Start));
+    }
+
+    /// Nothing runs: records why, as dockerd does, and ends.
+    fn start_failed(&mut self, refusal: &Refusal) {
+        self.state.error.clone_from(&refusal.message);
+        self.state.exit_code = refusal.failure.exit_code();
+        self.state.pid = 0;
+        self.commit(Durability::Process);
+        let data = self.data();
+        let session = self.sessions[MAIN].as_mut().expect("the container's own session stays");
+        session.last_words(&mut self.io, &data, &mut self.watch);
+        session.disconnect(&mut self.watch);
+        self.clean_up();
+        let failed = Reply::Failed { kind: refusal.failure, message: refusal.message.clone() };
+        self.answer_all(&failed, |waits| matches!(waits, Waits::Start | Waits::End));
+        self.leave();
+    }
+
+    /// Writes `state.json`.
+    pub(super) fn commit(&self, durability: Durability) {
+        if let Err(error) = store::save_state(&self.home, &self.id, &self.state, durability) {
+            self.complain(&format!("state.json: {error}"));
+        }
+    }
+}

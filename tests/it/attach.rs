@@ -1,0 +1,125 @@
+//! Attaching: before and after the start, with and without the log, by the command line and by hand.
+
+use std::io::{BufReader, Read, Write};
+use std::net::Shutdown;
+
+use serde_json::json;
+
+use super::harness::Env;
+use super::process::eventually;
+use super::raw;
+
+#[test]
+fn two_clients_see_the_same() {
+    let env = Env::with_busybox();
+    env.docker(["run", "-d", "-i", "--name", "c", "busybox", "cat"]).ok();
+    let mut first = env.docker_start(["attach", "c"]);
+    let second = env.docker_start(["attach", "--no-stdin", "c"]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    first.send(b"shared\n");
+    first.out.wait_for("shared\n");
+    second.out.wait_for("shared\n");
+    env.docker(["kill", "c"]).ok();
+    assert_eq!(first.join().code, 137);
+    assert_eq!(second.join().code, 137);
+}
+
+#[test]
+fn to_what_does_not_run_is_an_error() {
+    let env = Env::with_busybox();
+    env.docker(["create", "--name", "c", "busybox", "true"]).ok();
+    let message = env.docker(["attach", "c"]).fails(1);
+    assert!(message.contains("cannot attach to a stopped container"), "{message}");
+}
+
+/// The frames of a multiplexed stream: (stream, text).
+fn frames(mut bytes: &[u8]) -> Vec<(u8, String)> {
+    let mut found: Vec<(u8, String)> = vec![];
+    while bytes.len() >= 8 {
+        let length = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
+        let text = String::from_utf8_lossy(&bytes[8..8 + length]).into_owned();
+        assert_eq!(bytes[1..4], [0, 0, 0]);
+        match found.last_mut() {
+            Some((stream, known)) if *stream == bytes[0] => known.push_str(&text),
+            _ => found.push((bytes[0], text)),
+        }
+        bytes = &bytes[8 + length..];
+    }
+    assert!(bytes.is_empty(), "half a frame");
+    found
+}
+
+#[test]
+fn hijack_with_and_without_upgrade() {
+    let env = Env::with_busybox();
+    for upgrade in [true, false] {
+        let (id, _) = env.create(json!({"Image": "busybox", "Cmd": ["sh", "-c", "cat; echo late >&2"],
+            "OpenStdin": true, "StdinOnce": true, "AttachStdin": true}));
+        let mut stream = raw::connect(&env.socket());
+        let extra = if upgrade { "Connection: Upgrade\r\nUpgrade: tcp\r\n" } else { "" };
+        write!(stream, "POST /v1.51/containers/{id}/attach?stdin=1&stdout=1&stderr=1&stream=1 HTTP/1.1\r\nHost: d\r\n{extra}Content-Length: 0\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let head = raw::read_head(&mut reader).unwrap();
+        assert_eq!(head.status, if upgrade { 101 } else { 200 });
+        assert_eq!(head.header("content-type"), Some("application/vnd.docker.multiplexed-stream"));
+        if upgrade {
+            assert_eq!(head.header("upgrade").map(str::to_lowercase).as_deref(), Some("tcp"));
+            assert_eq!(head.header("connection").map(str::to_lowercase).as_deref(), Some("upgrade"));
+        }
+        env.post(&format!("/containers/{id}/start"), &json!(null)).expect(204);
+        stream.write_all(b"typed\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut rest = vec![];
+        reader.read_to_end(&mut rest).unwrap();
+        assert_eq!(frames(&rest), [(1, "typed\n".into()), (2, "late\n".into())]);
+    }
+}
+
+#[test]
+fn logs_come_first_if_asked() {
+    let env = Env::with_busybox();
+    let (id, _) =
+        env.create(json!({"Image": "busybox", "Cmd": ["sh", "-c", "echo early; read x; echo $x"], "OpenStdin": true}));
+    env.post(&format!("/containers/{id}/start"), &json!(null)).expect(204);
+    eventually("early", || env.docker(["logs", &id]).out == "early\n");
+    let mut stream = raw::connect(&env.socket());
+    write!(stream, "POST /v1.51/containers/{id}/attach?stdin=1&stdout=1&stderr=1&stream=1&logs=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(raw::read_head(&mut reader).unwrap().status, 101);
+    stream.write_all(b"now\n").unwrap();
+    let mut rest = vec![];
+    reader.read_to_end(&mut rest).unwrap();
+    assert_eq!(frames(&rest), [(1, "early\nnow\n".into())]);
+    // Without `stream` only what is in the log.
+    let reply = env.post(&format!("/v1.51/containers/{id}/attach?stdout=1&logs=1"), &json!(null));
+    assert_eq!(frames(&reply.body), [(1, "early\nnow\n".into())]);
+}
+
+#[test]
+fn a_terminal_is_raw() {
+    let env = Env::with_busybox();
+    let (id, _) = env.create(json!({"Image": "busybox", "Cmd": ["echo", "plain"], "Tty": true}));
+    let mut stream = raw::connect(&env.socket());
+    write!(stream, "POST /v1.51/containers/{id}/attach?stdout=1&stderr=1&stream=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let head = raw::read_head(&mut reader).unwrap();
+    assert_eq!(head.header("content-type"), Some("application/vnd.docker.raw-stream"));
+    env.post(&format!("/containers/{id}/start"), &json!(null)).expect(204);
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "plain\r\n");
+}
+
+#[test]
+fn a_slow_reader_stalls_nobody() {
+    let env = Env::with_busybox();
+    let (id, _) = env.create(json!({"Image": "busybox", "Cmd": ["sh", "-c", "seq 1 500000; echo finished"]}));
+    let mut stream = raw::connect(&env.socket());
+    write!(stream, "POST /v1.51/containers/{id}/attach?stdout=1&stderr=1&stream=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(raw::read_head(&mut reader).unwrap().status, 101);
+    env.post(&format!("/containers/{id}/start"), &json!(null)).expect(204);
+    // Nothing is read from the attached stream, and the container still ends.
+    env.docker(["wait", &id]).ok();
+    assert!(env.docker(["logs", "--tail", "1", &id]).ok() == "finished\n");
+}

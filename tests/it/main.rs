@@ -1,0 +1,27 @@
+//! The integration tests: one executable, one isolated state directory and socket per test. `tests/run.sh` prepares
+//! the machine and runs them as an unprivileged user.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod fixtures;
+mod harness;
+mod process;
+mod pty;
+mod raw;
+
+mod activation;
+mod attach;
+mod bad_input;
+mod command_line;
+mod docker_py;
+mod exec;
+mod host_config;
+mod images;
+mod lifecycle;
+mod listing;
+mod logs;
+mod memory;
+mod process_model;
+mod run;
+mod security;
+mod units;

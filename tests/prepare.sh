@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Makes a machine ready for the tests: packages, a user to test as, devices, and the fixtures that need tools of the
+# host (a Debian root file system, the docker command line, docker-py). Runs as root, or as a user who may sudo.
+# Idempotent; what it makes beside packages and the user lies in target/fixtures.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+fixtures=${CARGO_TARGET_DIR:-target}/fixtures
+mkdir -p "$fixtures/bin"
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# What the build needs, then what the tests call. systemd: systemd-socket-activate and systemd-analyze.
+packages=(gcc libc6-dev libseccomp-dev pkg-config
+    uidmap passt nftables busybox-static mmdebstrap systemd util-linux procps python3 python3-venv xz-utils zstd)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
+fi
+
+# Where udev does not run, these two keep the kernel's mode; elsewhere every user may open them.
+for device in /dev/net/tun /dev/fuse; do
+    if [ -e "$device" ] && [ "$(stat -c %a "$device")" != 666 ]; then as_root chmod 0666 "$device"; fi
+done
+
+# The tests run without privilege. Root lends them a user of their own; useradd gives it subordinate ids.
+if [ "$(id -u)" = 0 ]; then
+    id pierless-test >/dev/null 2>&1 || useradd --create-home --shell /bin/bash pierless-test
+    user=pierless-test
+else
+    user=$(id -un)
+fi
+grep -q "^$user:" /etc/subuid || as_root usermod --add-subuids 1000000-1065535 --add-subgids 1000000-1065535 "$user"
+
+# The docker command line alone, without the daemon that Debian's docker.io would start.
+if ! command -v docker >/dev/null && [ ! -x "$fixtures/bin/docker" ]; then
+    unpacked=$(mktemp -d)
+    chmod 0755 "$unpacked"
+    as_root apt-get update -q
+    (cd "$unpacked" && { apt-get download -q docker-cli || apt-get download -q docker.io; } && dpkg-deb -x ./*.deb tree)
+    cp "$unpacked/tree/usr/bin/docker" "$fixtures/bin/docker"
+    rm -rf "$unpacked"
+fi
+
+# docker-py, of a version that is not the distribution's.
+if [ ! -e "$fixtures/py/.complete" ]; then
+    rm -rf "$fixtures/py" "$fixtures/venv"
+    /usr/bin/python3 -m venv "$fixtures/venv"
+    "$fixtures/venv/bin/pip" install -q --disable-pip-version-check --target "$fixtures/py" 'docker>=7.1,<8'
+    rm -rf "$fixtures/venv"
+    touch "$fixtures/py/.complete"
+fi
+
+# A real distribution: the tests make an image of this root file system.
+if [ ! -e "$fixtures/debian.tar" ]; then
+    mode=unshare
+    [ "$(id -u)" != 0 ] || mode=root
+    mmdebstrap --quiet --mode="$mode" --variant=minbase bookworm "$fixtures/debian.tar.part" \
+        "${PIERLESS_DEBIAN_MIRROR:-http://deb.debian.org/debian}" --format=tar
+    mv "$fixtures/debian.tar.part" "$fixtures/debian.tar"
+fi
