@@ -389,6 +389,17 @@ fn auto_remove_leaves_nothing() {
 }
 
 #[test]
+fn an_idle_monitor_can_be_told_to_leave() {
+    let f = monitor("sleep 100", |_| {});
+    let stream = f.attach(all(false));
+    let since = Instant::now();
+    assert!(matches!(f.connect().stop(9, 0), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    f.wait_gone();
+    assert!(read_all(stream).is_empty());
+    assert!(since.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
 fn one_monitor_a_container_and_none_without_need() {
     let f = monitor("sleep 100", |_| {});
     f.launch(vec!["true".into()]);
