@@ -95,6 +95,7 @@ impl Supervisor {
         if let Some((client, early)) = client {
             session.attach(at, client, early, &self.paths.data, &mut self.watch);
         }
+        let init = self.main().pid;
         let launcher = &self.launcher;
         let forked = launch::fork(|| launcher.exec(record, stdio), |pid| drop(spawn::kill(pid, spawn::SIGKILL)));
         let forked = forked.and_then(|(pid, socket)| {

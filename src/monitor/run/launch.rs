@@ -53,11 +53,11 @@ pub trait Launcher: std::fmt::Debug {
     /// Why it does not run; nothing of it remains.
     fn start(&self, stdio: Stdio) -> Result<Launched, Refusal>;
 
-    /// Starts another process in the running container.
+    /// Starts another process in the running container, whose first one is `init`.
     ///
     /// # Errors
     /// As above.
-    fn exec(&self, record: &ExecRecord, stdio: Stdio) -> Result<Launched, Refusal>;
+    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal>;
 
     /// Removes what the container has beside its files, ending whatever still runs in it.
     fn delete(&self);
@@ -85,7 +85,7 @@ pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOn
         if let Ok(pid) = message
             && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
         {
-            abandon(pid);
+            let _ = spawn::kill(pid, spawn::SIGKILL);
         }
         0
     })?;
