@@ -27,7 +27,8 @@ impl Container {
 impl Launcher for Container {
     fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
-        let start = Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio: streams(stdio) };
+        let start =
+            Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio: streams(stdio) };
         launched(runtime::start(start))
     }
 

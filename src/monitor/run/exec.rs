@@ -97,7 +97,7 @@ impl Supervisor {
         }
         let init = self.main().pid;
         let launcher = &self.launcher;
-        let forked = launch::fork(|| launcher.exec(record, stdio), |pid| drop(spawn::kill(pid, spawn::SIGKILL)));
+        let forked = launch::fork(|| launcher.exec(record, init, stdio));
         let forked = forked.and_then(|(pid, socket)| {
             self.watch.add(socket.as_fd(), Role::Starter(at), Interest::IN)?;
             Ok((pid, socket))

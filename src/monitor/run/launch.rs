@@ -67,9 +67,8 @@ pub trait Launcher: std::fmt::Debug {
 const NOTED: &[u8] = b"noted";
 
 /// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
-/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it, by
-/// `abandon`.
-pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOnce(i32)) -> io::Result<(i32, OwnedFd)> {
+/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it.
+pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>) -> io::Result<(i32, OwnedFd)> {
     let (ours, theirs) = fdpass::pair()?;
     let mut ours = Some(ours);
     let pid = spawn::fork(|| {

@@ -463,4 +463,3 @@ fn what_a_killed_monitor_never_noted_is_ended() {
     let limit = rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut polled, Some(&limit)), Ok(1), "the process goes on");
 }
-
