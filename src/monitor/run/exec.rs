@@ -137,7 +137,7 @@ impl Supervisor {
             }
             Err(refusal) => {
                 // dockerd answers before it starts, so the client learns why from the stream.
-                session.announce(&format!("{}\r\n", refusal.message), &self.paths.data);
+                session.announce(&format!("{}: unknown\r\n", refusal.message), &self.paths.data);
                 let failed = Reply::Failed { kind: refusal.failure, message: refusal.message };
                 self.answer_all(&failed, |waits| matches!(waits, Waits::ExecStart(of) if *of == at));
                 self.exec_ended(at, refusal.failure.exit_code());
