@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::Process;
 
+use super::filter::Filter;
 use super::{StartError, StartErrorKind, Started, Stdio, confine};
 use crate::sys::{fdpass, mounts, process, pty, spawn};
 
@@ -98,8 +99,8 @@ fn terminal(size: Option<(u16, u16)>, console: bool, channel: &Channel) -> io::R
 }
 
 /// Becomes the program, confined as the container is. Returns only with an error.
-pub(super) fn become_program(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> StartError {
-    match prepare(spec, seccomp) {
+pub(super) fn become_program(spec: &Process, filter: Option<&Filter>) -> StartError {
+    match prepare(spec, filter) {
         Ok(program) => {
             let (none, args) = (Vec::new(), spec.args().clone().unwrap_or_default());
             let err = process::execute(&program, &args, spec.env().as_ref().unwrap_or(&none));
@@ -111,7 +112,7 @@ pub(super) fn become_program(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> 
     }
 }
 
-fn prepare(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<PathBuf, StartError> {
+fn prepare(spec: &Process, filter: Option<&Filter>) -> Result<PathBuf, StartError> {
     let args = spec.args().as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| StartError::other("no command specified"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
@@ -138,7 +139,7 @@ fn prepare(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<PathBuf, St
     // Root sees what the user may not, and the user what root may not (a file system that trusts no other).
     let entered = enter();
     process::close_on_exec_from(3).map_err(StartError::at("close_range"))?;
-    confine::apply(spec, seccomp)?;
+    confine::apply(spec, filter)?;
     entered.or_else(|_| enter())?;
     let environment = spec.env().as_deref().unwrap_or_default();
     find(name, environment)

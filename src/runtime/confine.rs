@@ -1,32 +1,25 @@
 //! The last steps before a program runs: fewer capabilities, another user, filtered system calls.
 
-use libcontainer::seccomp::initialize_seccomp;
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::Process;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::StartError;
+use super::filter::Filter;
 use crate::spec::capabilities::CapSet;
 use crate::sys::process;
 
 /// Confines this process as `spec` says.
-pub(super) fn apply(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<(), StartError> {
+pub(super) fn apply(spec: &Process, filter: Option<&Filter>) -> Result<(), StartError> {
     let no_new_privileges = spec.no_new_privileges() == Some(true);
-    let filter = || match seccomp {
-        Some(seccomp) => match initialize_seccomp(seccomp) {
-            Ok(_) => Ok(()),
-            Err(err) => Err(StartError::other(format!("cannot filter system calls: {err}"))),
-        },
-        None => Ok(()),
-    };
+    let load = || filter.map_or(Ok(()), Filter::load);
     let fail = |what: &'static str| move |err: rustix::io::Errno| StartError::other(format!("{what}: {err}"));
     let caps = spec.capabilities().clone().unwrap_or_default();
     let now = rustix::thread::capabilities(None).map_err(fail("capget"))?;
     // A filter needs CAP_SYS_ADMIN, or the promise never to get more privileges.
+    drop_bounding(CapSet::from_oci(caps.bounding().as_ref())).map_err(fail("cannot drop capabilities"))?;
     if !no_new_privileges {
-        drop_bounding(CapSet::from_oci(caps.bounding().as_ref())).map_err(fail("cannot drop capabilities"))?;
-        filter()?;
+        load()?;
     } else {
-        drop_bounding(CapSet::from_oci(caps.bounding().as_ref())).map_err(fail("cannot drop capabilities"))?;
         rustix::thread::set_no_new_privs(true).map_err(fail("cannot set no_new_privs"))?;
     }
     let user = spec.user();
@@ -45,7 +38,7 @@ pub(super) fn apply(spec: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<()
     };
     rustix::thread::set_capabilities(None, sets).map_err(fail("cannot set capabilities"))?;
     if no_new_privileges {
-        filter()?;
+        load()?;
     }
     Ok(())
 }

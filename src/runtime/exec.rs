@@ -5,7 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::child;
-use super::start::{CONFIG, join_cgroup};
+use super::start::{CONFIG, filter, join_cgroup};
 use super::{StartError, Started, Stdio, user};
 use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
@@ -50,7 +50,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
     let groups = record.host_config.group_add.as_deref().unwrap_or_default();
     let user = user::resolve(&root, name, groups)?;
     let program = crate::spec::process::exec(&spec, session, &user)?;
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = filter(home, &spec)?;
     drop(root);
 
     if let Some(score) = program.oom_score_adj() {
@@ -72,7 +72,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
     child::launch(|channel| {
         let ready = rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")));
         match ready.and_then(|_| child::attach(stdio, false, channel)) {
-            Ok(()) => child::become_program(&program, seccomp),
+            Ok(()) => child::become_program(&program, filter.as_ref()),
             Err(err) => err,
         }
     })

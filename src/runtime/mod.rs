@@ -12,6 +12,7 @@
 mod child;
 mod confine;
 mod exec;
+mod filter;
 mod host;
 pub mod init;
 mod mounting;

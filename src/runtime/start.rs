@@ -8,6 +8,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::Mode;
 
 use super::child::{self, Channel};
+use super::filter::Filter;
 use super::{StartError, Started, Stdio, host, mounting, rootfs, user};
 use crate::holder::Entered;
 use crate::spec::{self, Etc, Input, Join};
@@ -64,7 +65,8 @@ pub fn start(start: Start<'_>) -> Result<Started, StartError> {
     let group = cgroup.map(|parent| join_cgroup(&parent.join(&record.id))).transpose();
     group.map_err(StartError::at("cannot enter the container's cgroup"))?;
     enter_pid_namespace(&spec).map_err(StartError::at("cannot enter the pid namespace"))?;
-    child::launch(|channel| match contain(&spec, &target, entered.rootless, stdio, channel) {
+    let filter = filter(home, &spec)?;
+    child::launch(|channel| match contain(&spec, filter.as_ref(), &target, entered.rootless, stdio, channel) {
         Ok(never) => match never {},
         Err(err) => err,
     })
@@ -146,6 +148,12 @@ fn joined(home: &Home, record: &ContainerRecord) -> Result<Join, StartError> {
     })
 }
 
+/// The container's system call filter.
+pub(super) fn filter(home: &Home, spec: &Spec) -> Result<Option<Filter>, StartError> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    profile.map(|profile| Filter::prepare(profile, &home.run.join("seccomp"))).transpose()
+}
+
 /// Makes a cgroup if it is missing, and moves this process in.
 pub(super) fn join_cgroup(group: &Path) -> io::Result<()> {
     match fs::create_dir(group) {
@@ -170,6 +178,7 @@ fn enter_pid_namespace(spec: &Spec) -> io::Result<()> {
 /// In the container's first process: everything up to its program.
 fn contain(
     spec: &Spec,
+    filter: Option<&Filter>,
     rootfs: &Path,
     rootless: bool,
     stdio: Stdio,
@@ -194,7 +203,7 @@ fn contain(
     }
     let read_only = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
     mounting::restrict(linux, read_only)?;
-    Err(child::become_program(program, linux.seccomp().as_ref()))
+    Err(child::become_program(program, filter))
 }
 
 /// All but the pid namespace, which this process was born in.
