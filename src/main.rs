@@ -4,15 +4,27 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use pierless::cli;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
-use pierless::server;
 use pierless::state::paths::Home;
+use pierless::{cli, holder, server};
 
 fn main() -> ExitCode {
+    // The internal roles are small: they never see the command line's parser.
+    match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
+        Some("holder") => return holder::main(),
+        Some("monitor") => return monitor(),
+        _ => {}
+    }
     let line = CommandLine::parse();
-    let home = Home::from_env(nix::unistd::getuid().as_raw());
+    let home = Home::from_env(holder::host_uid());
+    let _entered = match line.verb.enters_namespaces().then(|| holder::enter(&home)).transpose() {
+        Ok(entered) => entered,
+        Err(error) => {
+            eprintln!("pierless: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match line.verb {
         Verb::Serve(args) => serve(args, home),
         verb => cli::run(verb, &home),
@@ -35,4 +47,8 @@ fn serve(args: Serve, home: Home) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn monitor() -> ExitCode {
+    ExitCode::FAILURE
 }
