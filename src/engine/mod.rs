@@ -7,6 +7,7 @@
 pub mod containers;
 pub mod error;
 pub mod exec;
+pub mod images;
 mod reconcile;
 pub mod system;
 

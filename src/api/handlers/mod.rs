@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod containers;
 pub mod exec;
+pub mod images;
 pub mod streams;
 pub mod system;
