@@ -1,17 +1,54 @@
 //! Picks the role from the command line. No thread and no runtime exists before the user's namespaces are entered.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use pierless::cli;
-use pierless::cli::args::{CommandLine, Verb};
+use pierless::cli::args::{CommandLine, Serve, Verb};
+use pierless::engine::Engine;
 use pierless::state::paths::Home;
+use pierless::{cli, holder, server};
 
 fn main() -> ExitCode {
+    // The internal roles are small: they never see the command line's parser.
+    match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
+        Some("holder") => return holder::main(),
+        Some("monitor") => return monitor(),
+        _ => {}
+    }
     let line = CommandLine::parse();
-    let home = Home::from_env(nix::unistd::getuid().as_raw());
+    let home = Home::from_env(holder::host_uid());
+    let _entered = match line.verb.enters_namespaces().then(|| holder::enter(&home)).transpose() {
+        Ok(entered) => entered,
+        Err(error) => {
+            eprintln!("pierless: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match line.verb {
-        Verb::Serve(_) => ExitCode::FAILURE,
+        Verb::Serve(args) => serve(args, home),
         verb => cli::run(verb, &home),
     }
+}
+
+fn serve(args: Serve, home: Home) -> ExitCode {
+    if let Err(err) = server::log::init(&args.log_level) {
+        eprintln!("pierless: {err}");
+        return ExitCode::FAILURE;
+    }
+    let options = server::Options {
+        socket: args.socket.unwrap_or_else(|| home.socket()),
+        idle_timeout: (args.idle_timeout > 0.0).then(|| Duration::from_secs_f64(args.idle_timeout)),
+    };
+    match server::run(Engine::new(home), &options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            tracing::error!("{err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn monitor() -> ExitCode {
+    ExitCode::FAILURE
 }

@@ -52,13 +52,13 @@ impl Api {
             };
             if let Outcome::Response(response) = &mut outcome {
                 common_headers(response.headers_mut());
-                tracing::info!(
+                tracing::debug!(
                     status = response.status().as_u16(),
                     micros = began.elapsed().as_micros() as u64,
                     "done"
                 );
             } else {
-                tracing::info!(micros = began.elapsed().as_micros() as u64, "connection taken over");
+                tracing::debug!(micros = began.elapsed().as_micros() as u64, "connection taken over");
             }
             outcome
         }

@@ -49,6 +49,14 @@ pub enum Verb {
     Activated,
 }
 
+impl Verb {
+    /// Whether it needs the user's namespaces. The others must stay outside: systemd and a login session know the user
+    /// by the id it has there.
+    pub fn enters_namespaces(&self) -> bool {
+        !matches!(self, Verb::Up | Verb::Down(_) | Verb::Check | Verb::StandIn | Verb::Activated)
+    }
+}
+
 /// Options of `serve`.
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -185,9 +193,6 @@ pub struct Rm {
     /// Running ones, too
     #[arg(short, long)]
     pub force: bool,
-    /// Their anonymous volumes, too
-    #[arg(short, long)]
-    pub volumes: bool,
     /// Names or ids
     #[arg(required = true)]
     pub containers: Vec<String>,

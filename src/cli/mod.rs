@@ -2,8 +2,11 @@
 
 pub mod args;
 pub mod check;
+pub mod run;
 pub mod stand_in;
+pub mod terminal;
 pub mod up;
+pub mod verbs;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::process::ExitCode;
 
 use args::Verb;
 
+use crate::engine::{self, Engine};
 use crate::state::paths::Home;
 
 /// Why a verb failed. Its text is what the person sees.
@@ -53,6 +57,12 @@ pub enum Error {
         /// Its arguments.
         call: String,
     },
+    /// What was asked of containers or images failed.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// The failure has been told already.
+    #[error("not everything could be done")]
+    Said,
 }
 
 impl Error {
@@ -70,13 +80,25 @@ impl Error {
 
 /// Does what a verb says, and tells a failure on stderr. `serve` is not its matter.
 pub fn run(verb: Verb, home: &Home) -> ExitCode {
+    let engine = Engine::new(home.clone());
     let done = match verb {
+        Verb::Serve(_) => Ok(()),
         Verb::Up => up::up(home),
-        Verb::Down(_) => up::down(home),
+        Verb::Down(options) => up::down(home, options.stop),
         Verb::Check => return check_host(),
         Verb::StandIn => stand_in::hold(home),
         Verb::Activated => stand_in::become_serve(),
-        _ => Ok(()),
+        Verb::Run(options) => match run::run(&engine, *options) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
+        Verb::Ps(options) => verbs::ps(&engine, &options),
+        Verb::Logs(options) => verbs::logs(&engine, &options),
+        Verb::Stop(options) => verbs::stop(&engine, &options),
+        Verb::Rm(options) => verbs::rm(&engine, &options),
+        Verb::Load(options) => verbs::load(&engine, &options),
+        Verb::Images(options) => verbs::images(&engine, &options),
+        Verb::Unshare(options) => verbs::unshare(home, &options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,8 +57,16 @@ pub fn up(home: &Home) -> Result<(), Error> {
     Ok(())
 }
 
-/// `pierless down`, without what concerns containers.
-pub fn down(home: &Home) -> Result<(), Error> {
+/// `pierless down`; with `stop`, all containers are stopped first.
+pub fn down(home: &Home, stop: bool) -> Result<(), Error> {
+    if stop {
+        // Another process: this one must stay outside of the user's namespaces.
+        let program = std::env::current_exe().map_err(Error::doing("find this program"))?;
+        let status = Command::new(program).args(["stop", "--all"]).status();
+        if !status.map_err(Error::doing("stop the containers"))?.success() {
+            return Err(Error::Said);
+        }
+    }
     let socket = home.socket();
     if let Some(folder) = units_folder().filter(|folder| folder.join("pierless.socket").exists()) {
         if uses_systemd(home) {

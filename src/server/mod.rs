@@ -1,1 +1,236 @@
-//! .
+//! The API's process: the socket, its connections, and when to go.
+
+pub mod conn;
+mod io;
+pub mod listen;
+pub mod log;
+mod peer;
+
+use std::future::{Future, pending};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::conn::Conn;
+use self::listen::Listener;
+use crate::api::dispatch::Api;
+use crate::api::work::Work;
+use crate::engine::Engine;
+use crate::model::ErrorKind;
+
+/// How long requests may take to end after a request to terminate.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// Engine calls at a time. A waiting one costs a thread that sleeps; hundreds of clients may wait at once.
+const THREADS: usize = 4096;
+/// Stack of such a thread, in bytes: reserved, not used.
+const THREAD_STACK: usize = 1 << 20;
+
+/// What `pierless serve` is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen if no socket was passed.
+    pub socket: PathBuf,
+    /// How long nothing may happen before the process exits; none: for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The descriptor that was passed is not what we need.
+    #[error("the socket passed in LISTEN_FDS cannot be used: {0}")]
+    Passed(std::io::Error),
+    /// Another server is there.
+    #[error("{0} is in use: a server answers there")]
+    InUse(PathBuf),
+    /// The path cannot be bound.
+    #[error("cannot listen on {path}: {source}")]
+    Bind {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The runtime failed.
+    #[error("{0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The kind of this error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InUse(_) => ErrorKind::Conflict,
+            _ => ErrorKind::System,
+        }
+    }
+}
+
+/// Serves until idle or told to end. No thread may exist yet.
+///
+/// # Errors
+/// There is nothing to listen on.
+pub fn run(engine: Engine, options: &Options) -> Result<(), Error> {
+    let listener = Listener::take_or_bind(&options.socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .build()?;
+    let result = runtime.block_on(async { Server::new(engine, listener)?.serve(options.idle_timeout).await });
+    // Whatever still runs was given its time: do not wait for it again.
+    runtime.shutdown_background();
+    result
+}
+
+struct Server {
+    api: Api,
+    work: Arc<Work>,
+    listener: Listener,
+    incoming: UnixListener,
+    conns: Vec<Weak<Conn>>,
+}
+
+/// Why the loop ends.
+enum End {
+    Idle,
+    Asked,
+}
+
+impl Server {
+    fn new(engine: Engine, listener: Listener) -> Result<Self, Error> {
+        let work = Arc::new(Work::default());
+        let api = Api::new(Arc::new(engine), Arc::clone(&work));
+        let incoming = UnixListener::from_std(listener.second()?)?;
+        Ok(Self { api, work, listener, incoming, conns: Vec::new() })
+    }
+
+    async fn serve(mut self, idle_timeout: Option<Duration>) -> Result<(), Error> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tracing::debug!(socket = ?self.listener.path(), passed = self.listener.is_passed(), "serving");
+        match self.accept_until_end(idle_timeout, &mut terminate, &mut interrupt).await? {
+            End::Idle => tracing::debug!("idle"),
+            End::Asked => {
+                self.listener.stop();
+                self.drain_queue();
+                self.retire_idle();
+                self.until_done(LAST_REQUESTS, Work::short).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept_until_end(
+        &mut self,
+        idle_timeout: Option<Duration>,
+        terminate: &mut Signal,
+        interrupt: &mut Signal,
+    ) -> Result<End, Error> {
+        let mut quiet_since = Instant::now();
+        loop {
+            let deadline = match idle_timeout {
+                Some(timeout) if self.work.all() == 0 => Some(quiet_since + timeout),
+                _ => None,
+            };
+            tokio::select! {
+                incoming = self.incoming.accept() => {
+                    match incoming {
+                        Ok((stream, _)) => self.admit(stream),
+                        Err(err) => {
+                            tracing::warn!("accept: {err}");
+                            // Too many open files: those who wait are not lost, and soon there is room again.
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                    }
+                    quiet_since = Instant::now();
+                }
+                () = self.work.changed() => quiet_since = Instant::now(),
+                () = until(deadline) => {
+                    if self.may_exit() {
+                        if self.listener.is_passed() {
+                            return Ok(End::Idle);
+                        }
+                        return Ok(self.leave_own_socket().await);
+                    }
+                    quiet_since = Instant::now();
+                }
+                _ = terminate.recv() => return Ok(End::Asked),
+                _ = interrupt.recv() => return Ok(End::Asked),
+            }
+        }
+    }
+
+    /// Accepts whatever waits. Returns whether something did.
+    fn drain_queue(&mut self) -> bool {
+        let mut any = false;
+        while let Some(stream) = self.listener.try_accept() {
+            any = true;
+            match stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)) {
+                Ok(stream) => self.admit(stream),
+                Err(err) => tracing::warn!("connection: {err}"),
+            }
+        }
+        any
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        if let Err(reason) = peer::check(&stream, self.listener.path().as_deref()) {
+            tracing::warn!("refused a connection: {reason}");
+            return;
+        }
+        let conn = Conn::new(stream, &self.work);
+        if self.conns.len() == self.conns.capacity() {
+            self.conns.retain(|conn| conn.strong_count() > 0);
+        }
+        self.conns.push(Arc::downgrade(&conn));
+        tokio::spawn(conn::serve(conn, self.api.clone()));
+    }
+
+    /// Whether nothing is in progress, nothing waits to be accepted, and no connection had a request on its way.
+    /// If so, all idle connections are closed.
+    fn may_exit(&mut self) -> bool {
+        self.work.all() == 0 && !self.drain_queue() && self.retire_idle()
+    }
+
+    /// Closes idle connections for good; false if one of them turned out to have a request.
+    fn retire_idle(&mut self) -> bool {
+        let mut all = true;
+        for conn in self.conns.iter().filter_map(Weak::upgrade) {
+            all &= conn.retire();
+        }
+        all
+    }
+
+    /// Nobody goes on listening on a socket of our own, so all who got in before its name vanished are served.
+    async fn leave_own_socket(&mut self) -> End {
+        self.listener.stop();
+        while self.drain_queue() || self.work.all() > 0 || !self.retire_idle() {
+            self.until_done(Duration::MAX, Work::all).await;
+        }
+        End::Idle
+    }
+
+    async fn until_done(&self, limit: Duration, count: impl Fn(&Work) -> usize) {
+        let done = async {
+            while count(&self.work) > 0 {
+                self.work.changed().await;
+            }
+        };
+        if tokio::time::timeout(limit, done).await.is_err() {
+            tracing::warn!("requests in progress are broken off");
+        }
+    }
+}
+
+fn until(deadline: Option<Instant>) -> impl Future<Output = ()> {
+    async move {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => pending().await,
+        }
+    }
+}

@@ -16,6 +16,7 @@ use crate::monitor::protocol::{ExecStart, Failure, Reply};
 use crate::state::atomic::{self, Durability};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::sys::epoll::Interest;
+use crate::sys::spawn;
 
 impl Supervisor {
     /// A session is to be started: at once if detached, else when its stream comes.
@@ -95,7 +96,7 @@ impl Supervisor {
             session.attach(at, client, early, &self.paths.data, &mut self.watch);
         }
         let launcher = &self.launcher;
-        let forked = launch::fork(|| launcher.exec(record, stdio));
+        let forked = launch::fork(|| launcher.exec(record, stdio), |pid| drop(spawn::kill(pid, spawn::SIGKILL)));
         let forked = forked.and_then(|(pid, socket)| {
             self.watch.add(socket.as_fd(), Role::Starter(at), Interest::IN)?;
             Ok((pid, socket))
@@ -167,7 +168,7 @@ impl Supervisor {
             }
             if session.ended.is_none() {
                 if session.pid > 0 {
-                    let _ = crate::sys::spawn::kill(session.pid, crate::sys::spawn::SIGKILL);
+                    let _ = spawn::kill(session.pid, spawn::SIGKILL);
                 }
                 self.exec_ended(at, 137);
             }

@@ -63,19 +63,38 @@ pub trait Launcher: std::fmt::Debug {
     fn delete(&self);
 }
 
-/// Forks a starter that does `work`; returns its process id and the socket on which it reports.
-pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>) -> io::Result<(i32, OwnedFd)> {
+/// What a starter waits for before it ends.
+const NOTED: &[u8] = b"noted";
+
+/// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
+/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it, by
+/// `abandon`.
+pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOnce(i32)) -> io::Result<(i32, OwnedFd)> {
     let (ours, theirs) = fdpass::pair()?;
+    let mut ours = Some(ours);
     let pid = spawn::fork(|| {
+        // The child's copy of the monitor's end, or the monitor's death would go unnoticed.
+        ours = None;
         spawn::ordinary_signals();
         let (message, terminal) = match work() {
             Ok(launched) => (Ok(launched.pid), launched.terminal),
             Err(refusal) => (Err(refusal), None),
         };
         let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-        i32::from(fdpass::send(&theirs, &[&protocol::encode(&message)], &fds).is_err())
+        let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
+        if let Ok(pid) = message
+            && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
+        {
+            abandon(pid);
+        }
+        0
     })?;
-    Ok((pid, ours))
+    Ok((pid, ours.expect("only the child gives it up")))
+}
+
+/// Tells a starter that what it started has been committed.
+pub fn acknowledge(socket: &OwnedFd) {
+    let _ = fdpass::send(socket, &[NOTED], &[]);
 }
 
 /// Takes a starter's report.

@@ -291,6 +291,7 @@ impl Supervisor {
             MAIN => self.started(report),
             _ => self.exec_started(at, report),
         }
+        launch::acknowledge(&socket);
         if let Some(pid) = self.sessions[at].as_ref().map(|session| session.pid)
             && let Some(place) = self.orphans.iter().position(|orphan| orphan.pid == pid)
         {

@@ -430,3 +430,25 @@ fn throughput() {
         }
     }
 }
+
+#[test]
+fn what_a_killed_monitor_never_noted_is_ended() {
+    let (started, says) = std::io::pipe().expect("pipe");
+    let (ended, end) = std::io::pipe().expect("pipe");
+    let monitor = spawn::fork(|| {
+        let work = || {
+            let _ = (&says).write_all(b"x");
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(Launched { pid: 4711, terminal: None })
+        };
+        let (_, _socket) =
+            super::launch::fork(work, |pid| drop((&end).write_all(pid.to_string().as_bytes()))).expect("fork");
+        std::thread::sleep(Duration::from_secs(100));
+        0
+    });
+    (&started).read_exact(&mut [0]).expect("it works");
+    spawn::kill(monitor.expect("fork"), spawn::SIGKILL).expect("kill");
+    let mut pid = [0; 4];
+    (&ended).read_exact(&mut pid).expect("it was abandoned");
+    assert_eq!(&pid, b"4711");
+}
