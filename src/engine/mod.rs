@@ -8,6 +8,7 @@ pub mod containers;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod images;
 mod reconcile;
 pub mod system;
 

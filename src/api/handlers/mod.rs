@@ -4,5 +4,6 @@ pub mod absent;
 pub mod cluster;
 pub mod containers;
 pub mod exec;
+pub mod images;
 pub mod streams;
 pub mod system;
