@@ -37,6 +37,11 @@ impl Api {
         Self { engine, work }
     }
 
+    /// The engine behind it.
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
     /// Serves one request. Failures are responses too.
     pub async fn serve(&self, request: Request<Incoming>) -> Outcome {
         let span = tracing::info_span!("request", method = %request.method(), path = %request.uri().path());

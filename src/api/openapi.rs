@@ -24,7 +24,7 @@ impl IntoOutcome for Document {
     }
 
     fn describe(op: &mut Operation<'_>) {
-        op.response(200, "application/json", Some(json!({ "type": "object" })));
+        op.response(200, "application/json", None);
     }
 }
 

@@ -208,11 +208,10 @@ async fn exchange(
     let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     match api.serve(request).await {
         Outcome::Response(response) => {
-            if response.body().is_stream() {
-                if let Some(job) = conn.job().as_mut() {
+            if response.body().is_stream()
+                && let Some(job) = conn.job().as_mut() {
                     job.to_stream();
                 }
-            }
             Ok(response.map(|body| body.until_end(Box::new(BodyEnd(conn)))))
         }
         Outcome::Hijack(hijack) => {

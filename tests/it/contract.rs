@@ -23,7 +23,9 @@ fn close(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.values_mut().for_each(close);
-            if map.get("properties").is_some_and(Value::is_object) && !map.contains_key("additionalProperties") {
+            let object = map.get("properties").is_some_and(Value::is_object)
+                || map.get("type").is_some_and(|kind| kind == "object");
+            if object && !map.contains_key("additionalProperties") {
                 map.insert("additionalProperties".to_owned(), Value::Bool(false));
             }
         }

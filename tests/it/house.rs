@@ -16,8 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("image", &["holder", "state", "model", "sys"]),
     ("monitor", &["runtime", "spec", "holder", "state", "model", "sys"]),
     ("engine", &["image", "spec", "monitor", "runtime", "holder", "state", "model", "sys"]),
-    ("api", &["engine", "state", "model", "sys"]),
-    ("cli", &["engine", "holder", "state", "model", "sys"]),
+    ("api", &["engine", "image", "state", "model", "sys"]),
+    ("cli", &["engine", "image", "monitor", "holder", "state", "model", "sys"]),
     ("server", &["api", "engine", "state", "model", "sys"]),
 ];
 
