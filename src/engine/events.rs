@@ -56,12 +56,13 @@ impl Engine {
     pub fn events(&self, options: EventOptions) -> Result<Events> {
         options.filters.allow(FILTERS)?;
         if let (Some(since), Some(until)) = (options.since, options.until)
-            && until < since {
-                let (since, until) = (time::rfc3339(since), time::rfc3339(until));
-                return Err(Error::InvalidParameter(format!(
-                    "`since` time ({since}) cannot be after `until` time ({until})"
-                )));
-            }
+            && until < since
+        {
+            let (since, until) = (time::rfc3339(since), time::rfc3339(until));
+            return Err(Error::InvalidParameter(format!(
+                "`since` time ({since}) cannot be after `until` time ({until})"
+            )));
+        }
         let dir = self.home.events();
         fs::create_dir_all(&dir)?;
         // The watch first: whatever is written after the reader's first look wakes it.

@@ -209,9 +209,10 @@ async fn exchange(
     match api.serve(request).await {
         Outcome::Response(response) => {
             if response.body().is_stream()
-                && let Some(job) = conn.job().as_mut() {
-                    job.to_stream();
-                }
+                && let Some(job) = conn.job().as_mut()
+            {
+                job.to_stream();
+            }
             Ok(response.map(|body| body.until_end(Box::new(BodyEnd(conn)))))
         }
         Outcome::Hijack(hijack) => {

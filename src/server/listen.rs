@@ -114,9 +114,10 @@ impl Listener {
     pub fn stop(&mut self) {
         let Some(own) = self.own.take() else { return };
         if let Ok(_lock) = lock(&own.path)
-            && fs::symlink_metadata(&own.path).is_ok_and(|meta| meta.ino() == own.inode) {
-                let _ = fs::remove_file(&own.path);
-            }
+            && fs::symlink_metadata(&own.path).is_ok_and(|meta| meta.ino() == own.inode)
+        {
+            let _ = fs::remove_file(&own.path);
+        }
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 }
