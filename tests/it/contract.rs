@@ -37,9 +37,11 @@ fn close(value: &mut Value) {
 /// The documented path that a request's path is, without version and query.
 fn pattern(method: &str, path: &str) -> Option<String> {
     let path = path.split('?').next().unwrap_or(path);
-    let path = match path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|at| &rest[at..])) {
-        Some(rest) => rest,
-        None => path,
+    let version = path.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+    let is_version = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let path = match version {
+        Some((version, _)) if is_version(version) => &path["/v".len() + version.len()..],
+        _ => path,
     };
     let fits = |pattern: &str| {
         let want: Vec<&str> = pattern.split('/').collect();

@@ -27,4 +27,5 @@ mod memory;
 mod process_model;
 mod run;
 mod security;
+mod server;
 mod units;
