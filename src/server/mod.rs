@@ -197,7 +197,11 @@ impl Server {
             self.conns.retain(|conn| conn.strong_count() > 0);
         }
         self.conns.push(Arc::downgrade(&conn));
-        tokio::spawn(conn::serve(conn, self.api.clone()));
+        let api = self.api.clone();
+        tokio::spawn(conn::serve(conn, move |request| {
+            let api = api.clone();
+            async move { api.serve(request).await }
+        }));
     }
 
     /// Whether nothing is in progress, nothing waits to be accepted, and no connection had a request on its way.

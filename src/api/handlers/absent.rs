@@ -17,7 +17,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("images", "this operation on images"),
     ("networks", "networks"),
     ("session", "BuildKit"),
-    ("system", "this operation on the system"),
     ("volumes", "volumes"),
 ];
 
@@ -26,7 +25,6 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("containers", &["archive", "changes", "export", "pause", "stats", "unpause", "update", "ws"]),
     ("images", &["attestations", "get", "prune", "push", "search"]),
     ("exec", &[]),
-    ("system", &["df"]),
 ];
 
 /// The failure for a request that no route matches.

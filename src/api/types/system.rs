@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::containers::Summary;
+use super::images::ImageSummary;
 use crate::model::config::Empty;
 
 /// Versions of the engine and what it is made of.
@@ -322,6 +324,35 @@ pub struct EventActor {
     /// Its labels, its name, and what the event adds.
     #[serde(rename = "Attributes")]
     pub attributes: BTreeMap<String, String>,
+}
+
+/// Query of `GET /system/df`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UsageQuery {
+    /// What to measure: `container`, `image`, `volume`, `build-cache`; none: all.
+    pub r#type: Vec<String>,
+    /// Whether to tell every object: from API 1.52 on.
+    pub verbose: bool,
+}
+
+/// What takes how much room.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct DiskUsage {
+    /// Bytes of all images' layers, each counted once.
+    pub layers_size: u64,
+    /// Images.
+    pub images: Option<Vec<ImageSummary>>,
+    /// Containers, with the sizes of their writable layers.
+    pub containers: Option<Vec<Summary>>,
+    /// Volumes: none yet.
+    pub volumes: Option<Vec<Empty>>,
+    /// Build cache: none yet.
+    pub build_cache: Option<Vec<Empty>>,
+    /// Bytes of the build cache (API before 1.42).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builder_size: Option<u64>,
 }
 
 /// An engine plugin: there are none.
