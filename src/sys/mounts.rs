@@ -163,6 +163,18 @@ pub fn cover(dir: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount("tmpfs", dir, "tmpfs", MountFlags::RDONLY, Some(c"size=0k"))?)
 }
 
+/// Mounts this process's view of the cgroup hierarchy.
+///
+/// # Errors
+/// There is no such hierarchy, or it may not be mounted here.
+pub fn cgroup(target: &Path, read_only: bool) -> io::Result<()> {
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    Ok(rustix::mount::mount("cgroup", target, "cgroup2", flags, None::<&std::ffi::CStr>)?)
+}
+
 /// Takes a mount away; processes that still use it keep it.
 ///
 /// # Errors
