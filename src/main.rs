@@ -1,5 +1,6 @@
 //! Picks the role from the command line. No thread and no runtime exists before the user's namespaces are entered.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,9 +8,13 @@ use clap::Parser;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
 use pierless::state::paths::Home;
-use pierless::{cli, holder, monitor, server};
+use pierless::{cli, holder, monitor, runtime, server};
 
 fn main() -> ExitCode {
+    // In a container made with `--init` this program is its first process, under that name.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).file_name() == Some("docker-init".as_ref())) {
+        return runtime::init::main(std::env::args().skip(1));
+    }
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(),
