@@ -7,9 +7,14 @@ use clap::Parser;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
 use pierless::state::paths::Home;
-use pierless::{cli, holder, monitor, server};
+use pierless::{cli, holder, monitor, runtime, server};
 
 fn main() -> ExitCode {
+    // In a container made with `--init` this executable is its first process, under another name.
+    let name = std::env::args_os().next().unwrap_or_default();
+    if std::path::Path::new(&name).file_name().is_some_and(|name| name == "docker-init") {
+        return runtime::init::main(std::env::args().skip(1));
+    }
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(),

@@ -257,3 +257,53 @@ fn architecture(arch: Arch) -> Result<ScmpArch, StartError> {
         other => return Err(StartError::other(format!("invalid seccomp profile: architecture {other:?}"))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::capabilities::CapSet;
+    use crate::spec::seccomp::default_profile;
+
+    /// What the program for new calls says of one; none: the next program is asked.
+    fn verdict(program: &[u8], arch: u32, number: u32) -> Option<u32> {
+        let field =
+            |at: usize, len| program.get(at * INSTRUCTION..).and_then(|rest| rest.get(..len)).map(<[u8]>::to_vec);
+        let (mut at, mut loaded) = (0, 0);
+        while let Some(bytes) = field(at, INSTRUCTION) {
+            let operand = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            let (yes, no) = (usize::from(bytes[2]), usize::from(bytes[3]));
+            at += 1;
+            match u16::from_ne_bytes([bytes[0], bytes[1]]) {
+                0x20 => loaded = if operand == 4 { arch } else { number },
+                0x15 => at += if loaded == operand { yes } else { no },
+                0x35 => at += if loaded >= operand { yes } else { no },
+                _ => return Some(operand),
+            }
+        }
+        None
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn new_calls_are_allowed_or_missing() {
+        const NATIVE: u32 = 0xc000_003e;
+        const ALLOW: u32 = 0x7fff_0000;
+        const MISSING: u32 = 0x0005_0000 + ENOSYS;
+        let program = for_new_calls(&default_profile(CapSet::DOCKER, (6, 1)));
+        let said = [450, 451, 452, 459, 462, 600, X32 + 452].map(|number| verdict(&program, NATIVE, number));
+        assert_eq!(said, [None, Some(ALLOW), Some(ALLOW), Some(MISSING), Some(ALLOW), Some(MISSING), None]);
+        assert_eq!(verdict(&program, 0x4000_0003, 452), None);
+    }
+
+    #[test]
+    fn compiles_once() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let profile = default_profile(CapSet::DOCKER, (6, 1));
+        let first = Filter::prepare(&profile, dir.path()).expect("compiled");
+        assert_eq!(fs::read_dir(dir.path()).expect("cache").count(), 1);
+        let second = Filter::prepare(&profile, dir.path()).expect("read");
+        assert_eq!(first.program, second.program);
+        Filter::prepare(&default_profile(CapSet::ALL, (6, 1)), dir.path()).expect("another");
+        assert_eq!(fs::read_dir(dir.path()).expect("cache").count(), 2);
+    }
+}

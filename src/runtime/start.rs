@@ -130,22 +130,34 @@ fn specify(home: &Home, entered: &Entered, record: &ContainerRecord, target: &Pa
 
 /// The namespaces of the containers that this one shares some with.
 fn joined(home: &Home, record: &ContainerRecord) -> Result<Join, StartError> {
-    let of = |mode: &str, name: &str| -> Result<Option<PathBuf>, StartError> {
-        let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
-        let state = store::load_state(home, id).map_err(|err| StartError::other(err.to_string()))?;
-        let alive = state.is_running() && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
-        if !alive {
-            return Err(StartError::other(format!("cannot join namespace of a non running container: {id}")));
-        }
-        Ok(Some(PathBuf::from(format!("/proc/{}/{name}", state.pid))))
-    };
     let host = &record.host_config;
+    let path = |pid: i32, name: &str| PathBuf::from(format!("/proc/{pid}/ns/{name}"));
+    let ipc = shared_with(home, &host.ipc_mode)?;
+    let shm = ipc.and_then(|pid| {
+        // A file system of that container's own mount namespace; without one there is nothing to share.
+        let dir = home.container(&record.id).bundle().join("shm");
+        fs::create_dir_all(&dir).ok()?;
+        let namespace = namespaces::open(pid, "mnt").ok()?;
+        mounts::bind_from(namespace, Path::new("/dev/shm"), &dir).ok()?;
+        Some(dir)
+    });
     Ok(Join {
-        network: of(&host.network_mode, "ns/net")?,
-        ipc: of(&host.ipc_mode, "ns/ipc")?,
-        shm: of(&host.ipc_mode, "root/dev/shm")?,
-        pid: of(&host.pid_mode, "ns/pid")?,
+        network: shared_with(home, &host.network_mode)?.map(|pid| path(pid, "net")),
+        ipc: ipc.map(|pid| path(pid, "ipc")),
+        shm,
+        pid: shared_with(home, &host.pid_mode)?.map(|pid| path(pid, "pid")),
     })
+}
+
+/// The first process of the container that a mode `container:ID` names.
+fn shared_with(home: &Home, mode: &str) -> Result<Option<i32>, StartError> {
+    let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
+    let state = store::load_state(home, id).map_err(|err| StartError::other(err.to_string()))?;
+    let alive = state.is_running() && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
+    if !alive {
+        return Err(StartError::other(format!("cannot join namespace of a non running container: {id}")));
+    }
+    Ok(Some(state.pid))
 }
 
 /// The container's system call filter.

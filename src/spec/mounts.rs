@@ -38,8 +38,10 @@ pub(super) fn build(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     let has = |path: &Path| targets.iter().any(|target| target == path);
     let mut mounts = default_mounts(input);
     // What the user mounts replaces ours, and /dev as a whole what we would put in it.
+    let all_dev = has(Path::new("/dev"));
     mounts.retain(|mount| {
-        !has(mount.destination()) && !(has(Path::new("/dev")) && mount.destination().starts_with("/dev"))
+        let replaced = has(mount.destination()) || (all_dev && mount.destination().starts_with("/dev"));
+        !replaced
     });
     mounts.extend(asked);
     Ok(mounts)
@@ -118,15 +120,8 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     }
     if host.privileged {
         let free = |path: &Path| !mounts.iter().any(|mount| mount.destination() == path);
-        let devices: Vec<Mount> = input
-            .host
-            .devices
-            .iter()
-            .filter(|path| free(path))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|path| bind(path, path, &["nosuid", "noexec"]))
-            .collect();
+        let devices = input.host.devices.iter().filter(|path| free(path));
+        let devices: Vec<Mount> = devices.map(|path| bind(path, path, &["nosuid", "noexec"])).collect();
         mounts.extend(devices);
     }
     Ok(mounts)

@@ -123,6 +123,21 @@ pub fn bind_fd(source: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     Ok(move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
+/// Shows a directory of another mount namespace at a place in this one. The caller ends in its own namespace again, at
+/// the root.
+///
+/// # Errors
+/// Those of setns(2), `open_tree(2)` and `move_mount(2)`.
+pub fn bind_from(namespace: impl AsFd, source: &Path, target: &Path) -> io::Result<()> {
+    use super::namespaces::{self, Kinds};
+    let own = std::fs::File::open("/proc/self/ns/mnt")?;
+    namespaces::join(namespace, Kinds::CLONE_NEWNS)?;
+    // A copy belongs to no namespace until it is placed in one.
+    let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    namespaces::join(own, Kinds::CLONE_NEWNS)?;
+    Ok(move_mount(tree?.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
 /// Makes a path unwritable: a mount of itself on itself, read-only. What is mounted below stays as it is.
 ///
 /// # Errors

@@ -150,7 +150,7 @@ fn select(profile: Profile, caps: CapSet, kernel: (u32, u32)) -> Result<LinuxSec
         call.set_names(names.map(Cow::into_owned).collect());
         call.set_action(rule.action);
         call.set_errno_ret(rule.errno_ret);
-        let args: Vec<LinuxSeccompArg> = rule.args.iter().map(Comparison::to_oci).collect();
+        let args: Vec<LinuxSeccompArg> = rule.args.into_iter().map(Comparison::to_oci).collect();
         call.set_args((!args.is_empty()).then_some(args));
         rules.push(call);
     }
@@ -159,7 +159,7 @@ fn select(profile: Profile, caps: CapSet, kernel: (u32, u32)) -> Result<LinuxSec
 }
 
 impl Comparison {
-    fn to_oci(&self) -> LinuxSeccompArg {
+    fn to_oci(self) -> LinuxSeccompArg {
         let builder = LinuxSeccompArgBuilder::default().index(self.index).value(self.value).op(self.op);
         builder.value_two(self.value_two).build().expect("every field is given")
     }
