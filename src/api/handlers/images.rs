@@ -93,7 +93,11 @@ pub async fn remove(cx: Cx, path: Path<ByName>, q: Query<RemoveQuery>) -> Result
 fn clear(cx: &Cx, leftovers: Staging) {
     let cx = cx.clone();
     tokio::spawn(async move {
-        let _ = cx.run(move |_| Ok(drop(leftovers))).await;
+        let removal = move |_: &Engine| {
+            drop(leftovers);
+            Ok(())
+        };
+        let _ = cx.run(removal).await;
     });
 }
 
