@@ -7,7 +7,7 @@ use clap::Parser;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
 use pierless::state::paths::Home;
-use pierless::{cli, holder, runtime, server};
+use pierless::{cli, holder, monitor, runtime, server};
 
 fn main() -> ExitCode {
     // In a container made with `--init` this executable is its first process, under another name.
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(),
-        Some("monitor") => return monitor(),
+        Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }
     let line = CommandLine::parse();
@@ -52,8 +52,4 @@ fn serve(args: Serve, home: Home) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn monitor() -> ExitCode {
-    ExitCode::FAILURE
 }

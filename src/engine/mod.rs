@@ -6,7 +6,9 @@
 
 pub mod containers;
 pub mod error;
+pub mod events;
 pub mod exec;
+pub mod images;
 mod reconcile;
 pub mod system;
 

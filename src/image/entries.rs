@@ -12,6 +12,9 @@ const MAX_EXTENSION: u64 = 1 << 20;
 /// Most fragments of a sparse file.
 const MAX_FRAGMENTS: usize = 1 << 16;
 
+/// A sparse file's length and its fragments: offset and length of each.
+type Sparse = (u64, Vec<(u64, u64)>);
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -169,7 +172,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// Real size and map of a file in GNU tar's old sparse form; continuation blocks precede the data.
-    fn gnu_map(&mut self, block: &[u8; BLOCK]) -> io::Result<(u64, Vec<(u64, u64)>)> {
+    fn gnu_map(&mut self, block: &[u8; BLOCK]) -> io::Result<Sparse> {
         let mut map = Vec::new();
         let unsigned = |field: &[u8]| u64::try_from(number(field)?).map_err(|_| invalid("negative sparse map"));
         let mut take = |slots: &[u8]| -> io::Result<()> {
@@ -192,7 +195,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// Real size and map of a file in one of pax's sparse forms.
-    fn pax_map(&mut self, pax: &mut Pax) -> io::Result<Option<(u64, Vec<(u64, u64)>)>> {
+    fn pax_map(&mut self, pax: &mut Pax) -> io::Result<Option<Sparse>> {
         let Some(size) = pax.sparse_size else { return Ok(None) };
         if !pax.sparse_in_data {
             return Ok((!pax.sparse_map.is_empty()).then(|| (size, mem::take(&mut pax.sparse_map))));
