@@ -330,13 +330,13 @@ impl Pax {
         match key {
             b"path" => self.path = (!value.is_empty()).then(|| value.to_vec()),
             b"linkpath" => self.link = (!value.is_empty()).then(|| value.to_vec()),
-            b"size" => self.size = Some(ascii(value)?),
+            b"size" => self.size = Some(length(value)?),
             b"uid" => self.uid = Some(ascii(value)?),
             b"gid" => self.gid = Some(ascii(value)?),
             b"mtime" => self.mtime = Some(pax_time(value)?),
             b"GNU.sparse.major" => self.sparse_in_data = value == b"1",
             b"GNU.sparse.name" => self.sparse_name = Some(value.to_vec()),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = Some(ascii(value)?),
+            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = Some(length(value)?),
             b"GNU.sparse.offset" => self.sparse_offset = ascii(value)?,
             b"GNU.sparse.numbytes" => self.sparse_map.push((self.sparse_offset, ascii(value)?)),
             b"GNU.sparse.map" => {
@@ -351,6 +351,11 @@ impl Pax {
 
 fn ascii<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A length in bytes; no file system has longer files.
+fn length(text: &[u8]) -> Option<u64> {
+    ascii(text).filter(|length| i64::try_from(*length).is_ok())
 }
 
 /// Decimal seconds with an optional fraction, possibly negative.

@@ -67,12 +67,12 @@ impl Security {
 }
 
 /// Docker's list, or the asked one.
-pub(super) fn masked(asked: Option<&Vec<String>>) -> Vec<String> {
+pub fn masked(asked: Option<&Vec<String>>) -> Vec<String> {
     asked.cloned().unwrap_or_else(|| MASKED.map(str::to_owned).to_vec())
 }
 
 /// Docker's list, or the asked one.
-pub(super) fn read_only(asked: Option<&Vec<String>>) -> Vec<String> {
+pub fn read_only(asked: Option<&Vec<String>>) -> Vec<String> {
     asked.cloned().unwrap_or_else(|| READ_ONLY.map(str::to_owned).to_vec())
 }
 

@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn special_bytes() {
-        let expected = |b: u8| b < 0x20 || b >= 0x80 || matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&');
+        let expected = |b: u8| !(0x20..0x80).contains(&b) || matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&');
         assert!((0..=255).all(|byte| special(byte) == expected(byte)));
     }
 

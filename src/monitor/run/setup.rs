@@ -16,7 +16,7 @@ use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 use crate::state::store;
-use crate::sys::{fdpass, memory, spawn};
+use crate::sys::{fdpass, memory, process, spawn};
 
 /// How long a new monitor waits for one that has closed its door but not ended yet.
 const CHANGE_OF_GUARD: Duration = Duration::from_secs(10);
@@ -27,6 +27,7 @@ pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
         eprintln!("pierless monitor: this is an internal command");
         return ExitCode::from(2);
     };
+    process::set_name(c"pierless");
     let home = Home::from_env(holder::host_uid());
     let entered = match holder::enter(&home) {
         Ok(entered) => entered,
