@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::error::ApiError;
 use super::types::containers::Inspect;
+use super::types::images::{ImageConfig, ImageInspect, ImageSummary};
+use crate::model::filters::Filters;
 
 /// A version of Docker's API, `1.MINOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +86,46 @@ pub fn container_inspect(version: ApiVersion, mut inspect: Inspect) -> Inspect {
         inspect.network_settings.flat = None;
     }
     inspect
+}
+
+/// Before 1.25 the name of the images to list is a parameter of its own, not a filter.
+pub fn images_name_filter(version: ApiVersion, filters: Filters, name: String) -> Filters {
+    match name.is_empty() || version >= ApiVersion(25) {
+        true => filters,
+        false => filters.and("reference", name),
+    }
+}
+
+/// Before 1.44 images repeat their size as `VirtualSize`; before 1.43 one without a name is called `<none>:<none>`;
+/// before 1.48 there is no descriptor.
+pub fn image_summary(version: ApiVersion, mut image: ImageSummary) -> ImageSummary {
+    image.virtual_size = (version < ApiVersion(44)).then_some(image.size);
+    if version < ApiVersion(48) {
+        image.descriptor = None;
+    }
+    if version < ApiVersion(43) && image.repo_tags.is_empty() && image.repo_digests.is_empty() {
+        image.repo_tags.push("<none>:<none>".to_owned());
+        image.repo_digests.push("<none>@<none>".to_owned());
+    }
+    image
+}
+
+/// Before 1.44 images repeat their size as `VirtualSize`; before 1.50 their configuration has all of a container's
+/// fields; before 1.48 there is no descriptor; before 1.44 the missing time of creation is Go's zero.
+pub fn image_inspect(version: ApiVersion, mut image: ImageInspect) -> ImageInspect {
+    image.virtual_size = (version < ApiVersion(44)).then_some(image.size);
+    if version < ApiVersion(48) {
+        image.descriptor = None;
+    }
+    if version < ApiVersion(44) {
+        image.created.get_or_insert_with(|| crate::model::time::NEVER.to_owned());
+    }
+    if version >= ApiVersion(50)
+        && let Some(ImageConfig::Full(config)) = image.config
+    {
+        image.config = Some(ImageConfig::Portable(Box::new((*config).into())));
+    }
+    image
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::compat;
 use super::cx::Cx;
 use super::error::ApiError;
 use super::extract::Call;
+use super::handlers::absent;
 use super::query;
 use super::reply::Outcome;
 use super::route;
@@ -34,6 +35,11 @@ impl Api {
     /// An API on this engine.
     pub fn new(engine: Arc<Engine>, work: Arc<Work>) -> Self {
         Self { engine, work }
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// Serves one request. Failures are responses too.
@@ -70,7 +76,7 @@ impl Api {
         let (head, body) = request.into_parts();
         let path = decode(head.uri.path())?;
         let (version, path) = compat::negotiate(&path)?;
-        let (route, params) = route::find(&head.method, path).ok_or_else(ApiError::page_not_found)?;
+        let (route, params) = route::find(&head.method, path).ok_or_else(|| absent::failure(&head.method, path))?;
         let call = Call {
             cx: self.cx(version, head.method, head.headers),
             params,

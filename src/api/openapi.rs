@@ -1,16 +1,32 @@
 //! The OpenAPI 3.1 document, made of the route table and the handlers' types. Made by the golden test only: what is
 //! served at `/openapi.json` is the file that it holds true.
 
+use http::{HeaderValue, header};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::body::Body;
 use super::compat::ADVERTISED;
 use super::error::ErrorResponse;
+use super::reply::{IntoOutcome, Outcome};
 use super::route::{Route, TABLES};
 
-/// The checked-in document.
-pub static DOCUMENT: &[u8] = include_bytes!("../../openapi/openapi.json");
+/// The checked-in document, as an answer.
+#[derive(Debug)]
+pub struct Document;
+
+impl IntoOutcome for Document {
+    fn into_outcome(self) -> Outcome {
+        let mut response = http::Response::new(Body::bytes(&include_bytes!("../../openapi/openapi.json")[..]));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Outcome::Response(response)
+    }
+
+    fn describe(op: &mut Operation<'_>) {
+        op.response(200, "application/json", None);
+    }
+}
 
 /// What is added to the name of a type in a request if replies have one of that name: there, fields are optional.
 const INPUT: &str = "Input";
@@ -19,7 +35,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 
 /// Generates the document as it is checked in.
 pub fn generate() -> String {
-    let mut doc = Document { replies: generator(true), requests: generator(false), paths: Map::new() };
+    let mut doc = Builder { replies: generator(true), requests: generator(false), paths: Map::new() };
     for route in TABLES.iter().flat_map(|table| table.iter()) {
         doc.add(route);
     }
@@ -28,7 +44,7 @@ pub fn generate() -> String {
     text
 }
 
-struct Document {
+struct Builder {
     replies: SchemaGenerator,
     requests: SchemaGenerator,
     paths: Map<String, Value>,
@@ -42,7 +58,7 @@ fn generator(replies: bool) -> SchemaGenerator {
     if replies { settings.for_serialize() } else { settings.for_deserialize() }.into_generator()
 }
 
-impl Document {
+impl Builder {
     fn add(&mut self, route: &Route) {
         let mut op = Operation { doc: self, parameters: Vec::new(), body: None, responses: Map::new() };
         route.endpoint.describe(&mut op);
@@ -148,7 +164,7 @@ fn operation_id(route: &Route) -> String {
 
 /// One operation while its handler's types describe it.
 pub struct Operation<'a> {
-    doc: &'a mut Document,
+    doc: &'a mut Builder,
     parameters: Vec<Value>,
     body: Option<Value>,
     responses: Map<String, Value>,

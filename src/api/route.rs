@@ -14,8 +14,13 @@ use super::openapi::Operation;
 use super::reply::{IntoOutcome, Outcome};
 
 /// All tables, by resource. Where two patterns match, the first wins.
-pub static TABLES: &[&[Route]] =
-    &[handlers::system::ROUTES, handlers::containers::ROUTES, handlers::exec::ROUTES, handlers::cluster::ROUTES];
+pub static TABLES: &[&[Route]] = &[
+    handlers::system::ROUTES,
+    handlers::containers::ROUTES,
+    handlers::exec::ROUTES,
+    handlers::images::ROUTES,
+    handlers::cluster::ROUTES,
+];
 
 /// One operation.
 pub struct Route {

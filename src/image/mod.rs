@@ -42,6 +42,7 @@ pub use find::{Image, resolve};
 pub use store::Store;
 
 use crate::model::ErrorKind;
+use crate::model::filters::FilterError;
 use crate::model::reference::ReferenceError;
 use crate::state;
 
@@ -72,6 +73,9 @@ pub enum Error {
     /// A layer could not be unpacked.
     #[error("unpacking layer: {0}")]
     Unpack(#[from] unpack::UnpackError),
+    /// A filter was wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A record failed.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -85,7 +89,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Missing(_) => ErrorKind::NotFound,
-            Self::Ambiguous(_) | Self::Reference(_) | Self::Archive(_) | Self::Invalid(_) => {
+            Self::Ambiguous(_) | Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => {
                 ErrorKind::InvalidParameter
             }
             Self::Conflict(_) => ErrorKind::Conflict,

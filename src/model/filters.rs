@@ -56,6 +56,13 @@ impl Filters {
         Self(map)
     }
 
+    /// These filters and one value more.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: String) -> Self {
+        self.0.entry(name.to_owned()).or_default().push(value);
+        self
+    }
+
     /// Checks that every filter is one of these.
     ///
     /// # Errors

@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::io::Io;
 use crate::api::body::Ended;
-use crate::api::dispatch::Api;
 use crate::api::reply::Outcome;
 use crate::api::work::{Job, Work};
 use crate::api::{ClientSocket, Hijack};
@@ -165,12 +164,20 @@ impl Drop for BodyEnd {
     }
 }
 
-/// Serves a connection to its end.
-pub async fn serve(conn: Arc<Conn>, api: Api) {
+/// Serves a connection to its end. `answer` is the API.
+pub async fn serve<F, A>(conn: Arc<Conn>, answer: F)
+where
+    F: Fn(Request<Incoming>) -> A + Clone,
+    A: Future<Output = Outcome>,
+{
     let (hijacks, mut hijacked) = mpsc::channel::<(Hijack, Option<String>)>(1);
     let service = {
         let conn = Arc::clone(&conn);
-        service_fn(move |request| exchange(Arc::clone(&conn), api.clone(), hijacks.clone(), request))
+        service_fn(move |request: Request<Incoming>| {
+            let upgrade = request.headers().get(header::UPGRADE);
+            let upgrade = upgrade.and_then(|value| value.to_str().ok()).map(str::to_owned);
+            exchange(Arc::clone(&conn), answer(request), hijacks.clone(), upgrade)
+        })
     };
     let mut http = http1::Builder::new()
         .half_close(true)
@@ -199,19 +206,18 @@ pub async fn serve(conn: Arc<Conn>, api: Api) {
 
 async fn exchange(
     conn: Arc<Conn>,
-    api: Api,
+    answer: impl Future<Output = Outcome>,
     hijacks: mpsc::Sender<(Hijack, Option<String>)>,
-    request: Request<Incoming>,
+    upgrade: Option<String>,
 ) -> Result<http::Response<crate::api::body::Body>, std::convert::Infallible> {
     conn.received();
     conn.phase.send_replace(Phase::Serving);
-    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    match api.serve(request).await {
+    match answer.await {
         Outcome::Response(response) => {
-            if response.body().is_stream() {
-                if let Some(job) = conn.job().as_mut() {
-                    job.to_stream();
-                }
+            if response.body().is_stream()
+                && let Some(job) = conn.job().as_mut()
+            {
+                job.to_stream();
             }
             Ok(response.map(|body| body.until_end(Box::new(BodyEnd(conn)))))
         }
@@ -243,4 +249,66 @@ async fn take_over(conn: Arc<Conn>, hijack: Hijack, upgrade: Option<&str>, buffe
     })
     .await
     .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as Blocking;
+
+    use super::*;
+    use crate::api::reply::MULTIPLEXED_STREAM;
+
+    /// A client against a server that hijacks every request and answers `over` and what the client had sent ahead.
+    fn hijacked(request: &str) -> String {
+        let (mut client, server) = Blocking::pair().expect("pair");
+        let request = request.to_owned();
+        let talk = std::thread::spawn(move || {
+            client.write_all(request.as_bytes()).expect("request");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("answer to the end");
+            answer
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let work = Arc::new(Work::default());
+        let taken = Arc::new(Mutex::new(None));
+        runtime.block_on(async {
+            server.set_nonblocking(true).expect("non-blocking");
+            let conn = Conn::new(UnixStream::from_std(server).expect("stream"), &work);
+            let answer = |_| {
+                let taken = Arc::clone(&taken);
+                std::future::ready(Outcome::Hijack(Hijack::new(MULTIPLEXED_STREAM, move |client| {
+                    *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+                    Ok(())
+                })))
+            };
+            serve(conn, answer).await;
+        });
+        // The API's part is over, and its runtime gone; the client is still connected, to whom has the descriptor.
+        assert_eq!(work.all(), 0);
+        drop(runtime);
+        let client = taken.lock().unwrap_or_else(PoisonError::into_inner).take().expect("handed over");
+        let mut stream = Blocking::from(client.fd);
+        stream.set_nonblocking(false).expect("blocking");
+        stream.write_all(b"over ").expect("still open");
+        stream.write_all(&client.buffered).expect("still open");
+        drop(stream);
+        talk.join().expect("client")
+    }
+
+    #[test]
+    fn a_hijacked_socket_outlives_its_server() {
+        let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+        let answer = hijacked(&format!("POST /x HTTP/1.1\r\nHost: d\r\n{upgrade}Content-Length: 0\r\n\r\nahead"));
+        assert_eq!(
+            answer,
+            "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\n\
+             Connection: Upgrade\r\nUpgrade: tcp\r\n\r\nover ahead"
+        );
+        let answer = hijacked("POST /x HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\nearly bytes");
+        assert_eq!(
+            answer,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nover early bytes"
+        );
+    }
 }

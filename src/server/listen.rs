@@ -113,10 +113,10 @@ impl Listener {
     /// still waits to be accepted. A passed socket is left alone.
     pub fn stop(&mut self) {
         let Some(own) = self.own.take() else { return };
-        if let Ok(_lock) = lock(&own.path) {
-            if fs::symlink_metadata(&own.path).is_ok_and(|meta| meta.ino() == own.inode) {
-                let _ = fs::remove_file(&own.path);
-            }
+        if let Ok(_lock) = lock(&own.path)
+            && fs::symlink_metadata(&own.path).is_ok_and(|meta| meta.ino() == own.inode)
+        {
+            let _ = fs::remove_file(&own.path);
         }
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }

@@ -6,7 +6,7 @@ pub mod listen;
 pub mod log;
 mod peer;
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -112,6 +112,7 @@ impl Server {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tracing::debug!(socket = ?self.listener.path(), passed = self.listener.is_passed(), "serving");
+        self.recover();
         match self.accept_until_end(idle_timeout, &mut terminate, &mut interrupt).await? {
             End::Idle => tracing::debug!("idle"),
             End::Asked => {
@@ -164,6 +165,15 @@ impl Server {
         }
     }
 
+    /// Finishes what killed processes left, beside the first requests.
+    fn recover(&self) {
+        let (engine, job) = (self.api.engine(), self.work.begin());
+        tokio::task::spawn_blocking(move || {
+            let _job = job;
+            engine.recover();
+        });
+    }
+
     /// Accepts whatever waits. Returns whether something did.
     fn drain_queue(&mut self) -> bool {
         let mut any = false;
@@ -187,7 +197,11 @@ impl Server {
             self.conns.retain(|conn| conn.strong_count() > 0);
         }
         self.conns.push(Arc::downgrade(&conn));
-        tokio::spawn(conn::serve(conn, self.api.clone()));
+        let api = self.api.clone();
+        tokio::spawn(conn::serve(conn, move |request| {
+            let api = api.clone();
+            async move { api.serve(request).await }
+        }));
     }
 
     /// Whether nothing is in progress, nothing waits to be accepted, and no connection had a request on its way.
@@ -226,11 +240,9 @@ impl Server {
     }
 }
 
-fn until(deadline: Option<Instant>) -> impl Future<Output = ()> {
-    async move {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => pending().await,
-        }
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
     }
 }

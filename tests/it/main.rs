@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod contract;
 mod fixtures;
 mod harness;
 mod process;
@@ -15,7 +16,9 @@ mod bad_input;
 mod command_line;
 mod docker_py;
 mod exec;
+mod golden;
 mod host_config;
+mod house;
 mod images;
 mod lifecycle;
 mod listing;
@@ -24,4 +27,5 @@ mod memory;
 mod process_model;
 mod run;
 mod security;
+mod server;
 mod units;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::contract;
 use super::process::GUARD;
 
 #[derive(Clone, Debug)]
@@ -117,5 +118,7 @@ pub fn request(socket: &Path, method: &str, path: &str, kind: &str, body: &[u8])
     }
     bytes.extend(b"\r\n");
     bytes.extend(body);
-    exchange(socket, &bytes).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    let reply = exchange(socket, &bytes).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    contract::check(method, path, &reply);
+    reply
 }

@@ -60,7 +60,8 @@ pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<Summary>>, Ap
     cx.run(list).await.map(Reply)
 }
 
-fn sizes(engine: &Engine, view: &View, wanted: bool) -> Option<Sizes> {
+/// Measures a container if that is wanted.
+pub(super) fn sizes(engine: &Engine, view: &View, wanted: bool) -> Option<Sizes> {
     wanted.then(|| {
         let rw = engine.size_rw(&view.record.id);
         Sizes { rw, root_fs: rw + engine.image_size(&view.record.image_id) }

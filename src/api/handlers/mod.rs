@@ -1,7 +1,9 @@
 //! The handlers, by resource: each about ten lines from a request to an engine call and back.
 
+pub mod absent;
 pub mod cluster;
 pub mod containers;
 pub mod exec;
+pub mod images;
 pub mod streams;
 pub mod system;

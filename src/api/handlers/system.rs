@@ -1,16 +1,27 @@
-//! The engine itself: ping, version, info, events, disk usage.
+//! The engine itself: ping, version, info, events.
 
 use http::{HeaderName, HeaderValue, header};
 
+use super::containers::sizes;
 use crate::api::reply::{Empty, Text, WithHeaders};
 use crate::api::route::routes;
-use crate::api::{ApiError, Cx};
+use crate::api::types::containers::Summary;
+use crate::api::types::system::{DiskUsage, EventMessage, EventsQuery, SystemInfo, SystemVersion, UsageQuery};
+use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat, openapi};
+use crate::engine::containers::ListOptions;
+use crate::engine::events::{EventOptions, moment};
+use crate::engine::images;
 
 routes! { tag "System";
     GET "/_ping" since 24 "Ask whether the engine answers" => ping,
         headers ["Api-Version", "Builder-Version", "Docker-Experimental", "Ostype", "Swarm"];
     HEAD "/_ping" since 24 "Ask whether the engine answers" => ping_head,
         headers ["Api-Version", "Builder-Version", "Docker-Experimental", "Ostype", "Swarm"];
+    GET "/version" since 24 "Versions of the engine" => version;
+    GET "/info" since 24 "Facts about the host and the engine" => info;
+    GET "/events" since 24 "Follow events" => events;
+    GET "/system/df" since 25 "Measure what takes how much room" => usage;
+    GET "/openapi.json" since 24 "This document" => document;
 }
 
 async fn ping(_: Cx) -> Result<WithHeaders<Text>, ApiError> {
@@ -34,4 +45,70 @@ fn ping_headers() -> Vec<(HeaderName, HeaderValue)> {
     ]
     .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
     .to_vec()
+}
+
+async fn version(_: Cx) -> Result<Reply<SystemVersion>, ApiError> {
+    Ok(Reply(SystemVersion::current()))
+}
+
+async fn info(cx: Cx) -> Result<Reply<SystemInfo>, ApiError> {
+    let mut info = cx.run(|engine| Ok(SystemInfo::new(engine.home(), engine.facts()?))).await?;
+    if compat::bare_security_options(cx.version()) {
+        for option in &mut info.security_options {
+            *option = option.trim_start_matches("name=").split(',').next().unwrap_or_default().to_owned();
+        }
+    }
+    if compat::info_bridge_fields(cx.version()) {
+        (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (Some(false), Some(false));
+    }
+    Ok(Reply(info))
+}
+
+async fn events(cx: Cx, query: Query<EventsQuery>) -> Result<Stream<JsonLines<EventMessage>>, ApiError> {
+    let legacy = compat::legacy_event_fields(cx.version());
+    cx.stream(move |engine, out| {
+        let Query(EventsQuery { since, until, filters }) = query;
+        let options = EventOptions { since: moment(&since)?, until: moment(&until)?, filters };
+        let mut events = engine.events(options)?;
+        // Whoever has the headers misses nothing that happens from then on.
+        std::io::Write::flush(out)?;
+        let gone = out.gone_owned()?;
+        events.follow(std::os::fd::AsFd::as_fd(&gone), |event| out.json(&EventMessage::new(event, legacy)))
+    })
+    .await
+}
+
+async fn usage(cx: Cx, query: Query<UsageQuery>) -> Result<Reply<DiskUsage>, ApiError> {
+    let version = cx.version();
+    let kinds = if compat::usage_by_type(version) { query.0.r#type } else { Vec::new() };
+    if let Some(unknown) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+        return Err(ApiError::bad_request(format!("unknown object type: {unknown}")));
+    }
+    let wants = move |kind: &str| kinds.is_empty() || kinds.iter().any(|other| other == kind);
+    cx.run(move |engine| {
+        let (mut images, mut containers, mut layers_size) = (None, None, 0);
+        if wants("image") {
+            layers_size = engine.layers_size()?;
+            let options = images::ListOptions { shared_size: true, ..images::ListOptions::default() };
+            let list = engine.list_images(&options)?;
+            images = Some(list.into_iter().map(|image| compat::image_summary(version, image.into())).collect());
+        }
+        if wants("container") {
+            let views = engine.list(&ListOptions { all: true, ..ListOptions::default() })?;
+            containers = Some(views.iter().map(|view| Summary::of(view, sizes(engine, view, true))).collect());
+        }
+        let none = |kind| wants(kind).then(Vec::new);
+        let (volumes, build_cache) = (none("volume"), none("build-cache"));
+        let builder_size = (!compat::usage_by_type(version)).then_some(0);
+        Ok(DiskUsage { layers_size, images, containers, volumes, build_cache, builder_size })
+    })
+    .await
+    .map(Reply)
+}
+
+/// What `system/df` can be asked for.
+const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
+
+async fn document(_: Cx) -> Result<openapi::Document, ApiError> {
+    Ok(openapi::Document)
 }

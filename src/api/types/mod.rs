@@ -2,6 +2,8 @@
 
 pub mod containers;
 pub mod exec;
+pub mod facts;
+pub mod images;
 pub mod system;
 
 use schemars::JsonSchema;

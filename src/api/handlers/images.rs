@@ -1,0 +1,203 @@
+//! Image endpoints.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::api::route::routes;
+use crate::api::types::images::{
+    ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply, ProgressLine,
+};
+use crate::api::{ApiError, Cx, Empty, JsonLines, Output, Path, Query, Reply, Stream, Upload, compat};
+use crate::engine::images::{ListOptions, parse_platform, repository_and_tag};
+use crate::engine::{self, Engine};
+use crate::image::archive::Platform;
+use crate::image::import::Import;
+use crate::image::load::Progress;
+use crate::model::ErrorKind;
+use crate::model::filters::Filters;
+
+/// Query of `GET /images/json`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ListQuery {
+    /// Also images that only the making of other images left behind.
+    pub all: bool,
+    /// Docker's filters, as JSON.
+    pub filters: Filters,
+    /// Before API 1.25, a pattern for the name.
+    pub filter: String,
+    /// Work out how much each image shares with others.
+    #[serde(rename = "shared-size")]
+    pub shared_size: bool,
+    /// Digests are always told.
+    pub digests: bool,
+}
+
+/// `GET /images/json`
+pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<ImageSummary>>, ApiError> {
+    let (q, version) = (q.0, cx.version());
+    let filters = compat::images_name_filter(version, q.filters, q.filter);
+    let options = ListOptions { all: q.all, filters, shared_size: q.shared_size };
+    let images = cx.run(move |engine| Ok(engine.list_images(&options)?)).await?;
+    Ok(Reply(images.into_iter().map(|image| compat::image_summary(version, image.into())).collect()))
+}
+
+/// `GET /images/{name}/json`
+pub async fn inspect(cx: Cx, path: Path<ByName>) -> Result<Reply<ImageInspect>, ApiError> {
+    let version = cx.version();
+    let details = cx.run(move |engine| Ok(engine.inspect_image(&path.name)?)).await?;
+    Ok(Reply(compat::image_inspect(version, details.into())))
+}
+
+/// `GET /images/{name}/history`
+pub async fn history(cx: Cx, path: Path<ByName>) -> Result<Reply<Vec<HistoryItem>>, ApiError> {
+    let steps = cx.run(move |engine| Ok(engine.image_history(&path.name)?)).await?;
+    Ok(Reply(steps.into_iter().map(Into::into).collect()))
+}
+
+/// Query of `POST /images/{name}/tag`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TagQuery {
+    /// The repository of the new name.
+    pub repo: String,
+    /// Its tag; empty: `latest`.
+    pub tag: String,
+}
+
+/// `POST /images/{name}/tag`
+pub async fn tag(cx: Cx, path: Path<ByName>, q: Query<TagQuery>) -> Result<Empty<201>, ApiError> {
+    cx.run(move |engine| Ok(engine.tag_image(&path.name, &q.repo, &q.tag)?)).await?;
+    Ok(Empty)
+}
+
+/// Query of `DELETE /images/{name}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RemoveQuery {
+    /// Even if it has several names or stopped containers use it.
+    pub force: bool,
+    /// Leave its nameless parents.
+    pub noprune: bool,
+}
+
+/// `DELETE /images/{name}`
+pub async fn remove(cx: Cx, path: Path<ByName>, q: Query<RemoveQuery>) -> Result<Reply<Vec<DeleteItem>>, ApiError> {
+    let items = cx.run(move |engine| Ok(engine.remove_image(&path.name, q.force, !q.noprune)?)).await?;
+    Ok(Reply(items.into_iter().map(Into::into).collect()))
+}
+
+/// Query of `POST /images/prune`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PruneQuery {
+    /// Docker's filters, as JSON.
+    pub filters: Filters,
+}
+
+/// `POST /images/prune`
+pub async fn prune(cx: Cx, q: Query<PruneQuery>) -> Result<Reply<ImagesPruneReply>, ApiError> {
+    let pruned = cx.run(move |engine| Ok(engine.prune_images(&q.filters)?)).await?;
+    let items: Vec<DeleteItem> = pruned.items.into_iter().map(Into::into).collect();
+    let images_deleted = (!items.is_empty()).then_some(items);
+    Ok(Reply(ImagesPruneReply { images_deleted, space_reclaimed: pruned.reclaimed }))
+}
+
+/// Query of `POST /images/load`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LoadQuery {
+    /// Tell only what was loaded: so unless it is false.
+    pub quiet: Option<bool>,
+    /// Which image of several for different machines, as an OCI platform in JSON.
+    pub platform: String,
+}
+
+/// `POST /images/load`
+pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
+    let q = q.0;
+    let platform: Option<Platform> = match q.platform.as_str() {
+        "" => None,
+        text => Some(
+            serde_json::from_str(text)
+                .map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}")))?,
+        ),
+    };
+    let load = move |engine: &Engine, out: &mut Output| {
+        // A client that is gone does not break off what it asked for: its archive is whole by then or fails by itself.
+        let mut tell = |progress: Progress| {
+            if let Some(line) = ProgressLine::of(progress, q.quiet.unwrap_or(true)) {
+                let _ = out.json(&line);
+            }
+        };
+        engine.load_images(body, platform.as_ref(), &mut tell)?;
+        Ok(())
+    };
+    cx.stream(load).await
+}
+
+/// Query of `POST /images/create`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CreateQuery {
+    /// An image to pull.
+    #[serde(rename = "fromImage")]
+    pub from_image: String,
+    /// `-`: a root file system in the body.
+    #[serde(rename = "fromSrc")]
+    pub from_src: String,
+    /// Name of the imported image.
+    pub repo: String,
+    /// Its tag.
+    pub tag: String,
+    /// A message for its history.
+    pub message: String,
+    /// Instructions of a Dockerfile that change its configuration.
+    pub changes: Vec<String>,
+    /// `os[/architecture[/variant]]`.
+    pub platform: String,
+}
+
+/// `POST /images/create`
+pub async fn create(cx: Cx, q: Query<CreateQuery>, body: Upload) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
+    let q = q.0;
+    if !q.from_image.is_empty() {
+        let text = format!("{} is not here, and pulling images is not implemented yet: load it", q.from_image);
+        return Err(ApiError::new(ErrorKind::NotImplemented, text));
+    }
+    match q.from_src.as_str() {
+        "-" => {}
+        "" => return Err(ApiError::bad_request("one of fromImage and fromSrc is needed")),
+        _ => return Err(ApiError::new(ErrorKind::NotImplemented, "importing from a URL is not implemented yet")),
+    }
+    let name = || match q.repo.as_str() {
+        "" => Ok(None),
+        repo => repository_and_tag(repo, &q.tag).map(Some),
+    };
+    let platform = || match q.platform.as_str() {
+        "" => Ok(None),
+        text => parse_platform(text).map(Some),
+    };
+    let import = Import {
+        name: name().map_err(engine::Error::from)?,
+        platform: platform().map_err(engine::Error::from)?,
+        message: q.message,
+        changes: q.changes,
+    };
+    cx.stream(move |engine, out| {
+        let image = engine.import_image(body, import)?;
+        Ok(out.json(&ProgressLine::status(image.id))?)
+    })
+    .await
+}
+
+routes! { tag "Image";
+    GET "/images/json" since 24 "List images" => list;
+    POST "/images/load" since 24 "Load images from an archive" => load;
+    POST "/images/create" since 24 "Import an image from a root file system" => create, fails [404, 501];
+    POST "/images/prune" since 25 "Remove images that nobody uses" => prune;
+    GET "/images/{name:.*}/json" since 24 "Inspect an image" => inspect, fails [404];
+    GET "/images/{name:.*}/history" since 24 "Tell how an image was made" => history, fails [404];
+    POST "/images/{name:.*}/tag" since 24 "Give an image another name" => tag, fails [404, 409];
+    DELETE "/images/{name:.*}" since 24 "Remove an image or a name of it" => remove, fails [404, 409];
+}

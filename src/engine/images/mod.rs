@@ -1,0 +1,149 @@
+//! The verbs on images. They fail with the image room's own errors; each tells the event log what it did.
+
+mod glob;
+mod inspect;
+mod list;
+mod prune;
+mod remove;
+#[cfg(test)]
+mod tests;
+mod using;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use crate::image::archive::Platform;
+use crate::image::import::Import;
+use crate::image::load::{Loaded, Progress};
+use crate::image::meta::ImageMeta;
+use crate::image::staging::Staging;
+use crate::image::{self, Error, Result, Store};
+use crate::model::reference::{Reference, is_tag};
+use crate::model::time;
+use crate::state::events::{self, Event};
+
+pub use inspect::{Details, HistoryItem};
+pub use list::{ListOptions, Summary};
+pub use prune::Pruned;
+pub use remove::RemovedItem;
+
+use super::Engine;
+
+impl Engine {
+    /// The image store.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn image_store(&self) -> Result<Store> {
+        Store::open(&self.home)
+    }
+
+    /// Removes what killed processes left half made.
+    pub(super) fn sweep_images(&self) {
+        if let Err(err) = self.image_store().and_then(|store| Staging::sweep(&store)) {
+            tracing::warn!("leftovers of images stay: {err}");
+        }
+    }
+
+    /// Loads the images of an archive.
+    ///
+    /// # Errors
+    /// As [`image::load::load`].
+    pub fn load_images(
+        &self,
+        body: impl Read + Send,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
+        let store = self.image_store()?;
+        let loaded = image::load::load(&store, body, platform, progress)?;
+        for image in &loaded {
+            self.image_event("load", &image.id, &image.id, &store.meta(&image.id).unwrap_or_default());
+        }
+        Ok(loaded)
+    }
+
+    /// Makes an image of an archive of a root file system.
+    ///
+    /// # Errors
+    /// As [`image::import::import`].
+    pub fn import_image(&self, body: impl Read + Send, import: Import) -> Result<Loaded> {
+        let store = self.image_store()?;
+        let loaded = image::import::import(&store, body, import)?;
+        let meta = store.meta(&loaded.id).unwrap_or_default();
+        self.image_event("import", &loaded.id, &loaded.id, &meta);
+        for name in &loaded.names {
+            self.image_event("tag", &loaded.id, &name.familiar(), &meta);
+        }
+        Ok(loaded)
+    }
+
+    /// Gives an image another name.
+    ///
+    /// # Errors
+    /// Not found; invalid parameter if the name cannot be one.
+    pub fn tag_image(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
+        let name = repository_and_tag(repository, tag)?;
+        let store = self.image_store()?;
+        let meta = {
+            let _lock = store.lock()?;
+            let mut meta = store.meta(&store.find(image)?)?;
+            meta.last_tagged = time::now();
+            store.write_meta(&meta)?;
+            store.write_ref(&name, &meta.id)?;
+            meta
+        };
+        self.image_event("tag", &meta.id, &name.familiar(), &meta);
+        Ok(())
+    }
+
+    /// Tells the event log; an event that cannot be written is no reason to fail what has happened.
+    fn image_event(&self, action: &str, id: &str, name: &str, meta: &ImageMeta) {
+        let mut attributes: BTreeMap<String, String> = meta.labels.clone();
+        attributes.insert("name".to_owned(), name.to_owned());
+        if let Err(err) = events::append(&self.home, &Event::new("image", action, id, attributes)) {
+            tracing::warn!("event lost: {err}");
+        }
+    }
+}
+
+/// A repository as a client names it, with a tag of its own, in it, or `latest`.
+///
+/// # Errors
+/// If it cannot be a name, or has a digest.
+pub fn repository_and_tag(repository: &str, tag: &str) -> Result<Reference> {
+    let name = Reference::parse(repository)?;
+    if name.digest().is_some() {
+        return Err(Error::Invalid("refusing to create a tag with a digest reference".to_owned()));
+    }
+    match tag {
+        "" => Ok(name.with_default_tag()),
+        tag if is_tag(tag) => Ok(name.with_tag(tag)?),
+        _ => Err(Error::Invalid("invalid tag format".to_owned())),
+    }
+}
+
+/// Reads `os[/arch[/variant]]`, or an architecture alone.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_platform(text: &str) -> Result<Platform> {
+    let bad = || Error::Invalid(format!("\"{text}\" is an invalid OS or architecture"));
+    let mut parts = text.split('/');
+    let word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if !text.split('/').all(|part| !part.is_empty() && word(part)) || text.split('/').count() > 3 {
+        return Err(bad());
+    }
+    let mut next = || parts.next().map(str::to_ascii_lowercase);
+    let (first, second, third) = (next().unwrap_or_default(), next(), next().unwrap_or_default());
+    let architecture = |name: String| match name.as_str() {
+        "x86_64" | "x86-64" => "amd64".to_owned(),
+        "aarch64" => "arm64".to_owned(),
+        _ => name,
+    };
+    Ok(match second {
+        Some(second) => Platform { os: first, architecture: architecture(second), variant: third },
+        None if first == "linux" => Platform { os: first, ..Platform::default() },
+        None => Platform { os: "linux".to_owned(), architecture: architecture(first), variant: third },
+    })
+}
