@@ -59,7 +59,6 @@ fi
 if [ ! -e "$fixtures/debian.tar" ]; then
     mode=unshare
     [ "$(id -u)" != 0 ] || mode=root
-    mmdebstrap --quiet --mode="$mode" --variant=minbase bookworm "$fixtures/debian.tar.part" \
-        "${PIERLESS_DEBIAN_MIRROR:-http://deb.debian.org/debian}" --format=tar
+    mmdebstrap --quiet --mode="$mode" --variant=minbase bookworm "$fixtures/debian.tar.part" --format=tar
     mv "$fixtures/debian.tar.part" "$fixtures/debian.tar"
 fi
