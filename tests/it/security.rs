@@ -34,8 +34,8 @@ fn seccomp_is_on_unless_refused() {
 #[test]
 fn exec_sessions_are_confined_too() {
     let env = Env::with_busybox();
-    env.run_detached(&["--name", "c"], &["sleep", "1000"]);
-    let text = env.docker(["exec", "c", "grep", "-E", "^(Seccomp|CapEff|CapBnd):", "/proc/self/status"]).ok();
+    env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
+    let text = env.docker(["exec", "c1", "grep", "-E", "^(Seccomp|CapEff|CapBnd):", "/proc/self/status"]).ok();
     let values: Vec<&str> = text.split_whitespace().collect();
     assert_eq!(values, ["CapEff:", "00000000a80425fb", "CapBnd:", "00000000a80425fb", "Seccomp:", "2"]);
 }
