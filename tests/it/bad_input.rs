@@ -75,7 +75,7 @@ fn values_that_make_no_sense() {
         reply.message();
     }
     for body in [
-        json!({"Image": "team/UPPER"}),
+        json!({"Image": "lower/CASE"}),
         json!({"Image": "a b"}),
         json!({"Image": "busybox", "StopSignal": "SIGNONSENSE"}),
         json!({"Image": "busybox", "Env": ["=x"]}),
