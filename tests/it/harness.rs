@@ -236,8 +236,9 @@ impl Env {
             ["containers", "containers/names", "images/refs", "images/blobs/sha256", "images/layers", "images/meta"]
         {
             let entries = fs::read_dir(self.data().join(dir)).into_iter().flatten().flatten();
-            found
-                .extend(entries.map(|entry| entry.path()).filter(|path| path.file_name().is_some_and(|n| n != "lock")));
+            // The store's own, made by whoever first needs them.
+            let own = |path: &PathBuf| path.file_name().is_some_and(|name| name == "lock" || name == "names");
+            found.extend(entries.map(|entry| entry.path()).filter(|path| !own(path)));
         }
         found
     }
