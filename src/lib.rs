@@ -24,9 +24,9 @@
 //! cli             the native verbs; calls the engine as api does
 //! engine          the verbs: create, start, stop, load …; joins the rooms below, owns ordering and rollback
 //! image           references, archives, blobs and layers, unpack
-//! spec            pure: container record + image config -> OCI runtime spec
 //! monitor         run (the supervisor) | client (talks to one) | protocol (the messages)
-//! runtime         the only room that names libcontainer
+//! runtime         from a record to a running process; the only room that names libcontainer
+//! spec            pure: container record -> OCI runtime spec
 //! holder          the user's namespaces: join, create, hold
 //! state           paths, locks, records, event log
 //! model           ids, names, filters, times: pure types

@@ -7,13 +7,18 @@ use clap::Parser;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
 use pierless::state::paths::Home;
-use pierless::{cli, holder, server};
+use pierless::{cli, holder, monitor, runtime, server};
 
 fn main() -> ExitCode {
+    // In a container made with `--init` this executable is its first process, under another name.
+    let name = std::env::args_os().next().unwrap_or_default();
+    if std::path::Path::new(&name).file_name().is_some_and(|name| name == "docker-init") {
+        return runtime::init::main(std::env::args().skip(1));
+    }
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(),
-        Some("monitor") => return monitor(),
+        Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }
     let line = CommandLine::parse();
@@ -47,8 +52,4 @@ fn serve(args: Serve, home: Home) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn monitor() -> ExitCode {
-    ExitCode::FAILURE
 }

@@ -108,6 +108,10 @@ impl<T: DeserializeOwned + JsonSchema + Send> FromCall for MaybeJson<T> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(None));
         }
+        // Every request is an object. serde would also read a list as a struct's fields in their order.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(ApiError::bad_request("invalid JSON: cannot read a list as an object"));
+        }
         // As in Go, `null` leaves the value as it was: empty.
         serde_json::from_slice::<Option<T>>(&bytes)
             .map(Self)

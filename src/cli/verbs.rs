@@ -10,8 +10,8 @@ use super::args::{Images, Load, Logs, Ps, Rm, Stop, Unshare};
 use super::run::wait_readable;
 use crate::engine::containers::{ListOptions, LogOptions, Round};
 use crate::engine::{self, Engine};
+use crate::image::Store;
 use crate::image::load::Progress;
-use crate::image::{self, Store};
 use crate::model::ErrorKind;
 use crate::model::ids::short;
 use crate::model::time::{human_duration, now};
@@ -147,9 +147,8 @@ pub fn load(engine: &Engine, options: &Load) -> Result<(), Error> {
         Some(path) => Box::new(File::open(path).map_err(Error::at(path))?),
         None => Box::new(io::stdin()),
     };
-    let store = Store::open(engine.home()).map_err(engine::Error::from)?;
     let mut said = String::new();
-    let loaded = image::load::load(&store, body, None, &mut |progress| match progress {
+    let loaded = engine.load_images(body, None, &mut |progress| match progress {
         Progress::Loaded(name) => said.push_str(&format!("Loaded image: {}\n", name.familiar())),
         Progress::LoadedId(id) => said.push_str(&format!("Loaded image ID: {id}\n")),
         Progress::Note(note) => eprintln!("{note}"),

@@ -38,6 +38,7 @@ impl Engine {
     /// Cheap when there is nothing: one look at each container that should run.
     pub fn recover(&self) {
         store::sweep(&self.home);
+        self.sweep_images();
         for id in store::ids(&self.home).unwrap_or_default() {
             if let Err(err) = self.reconcile(&id) {
                 tracing::warn!(container = %id, "cannot recover: {err}");

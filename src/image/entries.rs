@@ -12,6 +12,9 @@ const MAX_EXTENSION: u64 = 1 << 20;
 /// Most fragments of a sparse file.
 const MAX_FRAGMENTS: usize = 1 << 16;
 
+/// A sparse file's length and its fragments: offset and length of each.
+type Sparse = (u64, Vec<(u64, u64)>);
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -169,7 +172,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// Real size and map of a file in GNU tar's old sparse form; continuation blocks precede the data.
-    fn gnu_map(&mut self, block: &[u8; BLOCK]) -> io::Result<(u64, Vec<(u64, u64)>)> {
+    fn gnu_map(&mut self, block: &[u8; BLOCK]) -> io::Result<Sparse> {
         let mut map = Vec::new();
         let unsigned = |field: &[u8]| u64::try_from(number(field)?).map_err(|_| invalid("negative sparse map"));
         let mut take = |slots: &[u8]| -> io::Result<()> {
@@ -192,7 +195,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// Real size and map of a file in one of pax's sparse forms.
-    fn pax_map(&mut self, pax: &mut Pax) -> io::Result<Option<(u64, Vec<(u64, u64)>)>> {
+    fn pax_map(&mut self, pax: &mut Pax) -> io::Result<Option<Sparse>> {
         let Some(size) = pax.sparse_size else { return Ok(None) };
         if !pax.sparse_in_data {
             return Ok((!pax.sparse_map.is_empty()).then(|| (size, mem::take(&mut pax.sparse_map))));
@@ -327,13 +330,13 @@ impl Pax {
         match key {
             b"path" => self.path = (!value.is_empty()).then(|| value.to_vec()),
             b"linkpath" => self.link = (!value.is_empty()).then(|| value.to_vec()),
-            b"size" => self.size = Some(ascii(value)?),
+            b"size" => self.size = Some(length(value)?),
             b"uid" => self.uid = Some(ascii(value)?),
             b"gid" => self.gid = Some(ascii(value)?),
             b"mtime" => self.mtime = Some(pax_time(value)?),
             b"GNU.sparse.major" => self.sparse_in_data = value == b"1",
             b"GNU.sparse.name" => self.sparse_name = Some(value.to_vec()),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = Some(ascii(value)?),
+            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = Some(length(value)?),
             b"GNU.sparse.offset" => self.sparse_offset = ascii(value)?,
             b"GNU.sparse.numbytes" => self.sparse_map.push((self.sparse_offset, ascii(value)?)),
             b"GNU.sparse.map" => {
@@ -348,6 +351,11 @@ impl Pax {
 
 fn ascii<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A length in bytes; no file system has longer files.
+fn length(text: &[u8]) -> Option<u64> {
+    ascii(text).filter(|length| i64::try_from(*length).is_ok())
 }
 
 /// Decimal seconds with an optional fraction, possibly negative.

@@ -4,13 +4,14 @@
 //! like a layer is unpacked by another thread while it is still arriving. Only then is it known which layer belongs
 //! to which image; everything is checked against the images' configurations before anything is moved to its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::model::reference::Reference;
+use crate::model::reference::{Reference, sha256_hex};
 
 use super::archive::{Files, Plan, Platform};
 use super::chain::chain_ids;
@@ -20,7 +21,7 @@ use super::entries::{Entries, Entry, Kind};
 use super::layers::{Extracted, extract, extract_file};
 use super::meta::{Descriptor, ImageMeta, LayerRef};
 use super::publish::{Ready, publish};
-use super::spool::{Spool, SpoolReader, Spooled};
+use super::spool::{Spool, SpoolReader, Spooled, Twin};
 use super::staging::Staging;
 use super::unpack::{Privilege, clean};
 use super::{Error, Result, Store};
@@ -108,14 +109,14 @@ fn receive(
     body: impl Read + Send,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Files, Outcomes)> {
-    let known = known_blobs(store)?;
+    let known = Known::find(store)?;
     let privilege = Privilege::of_this_process();
     let (jobs, queue) = mpsc::channel::<Job>();
     let queue = Mutex::new(queue);
     let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_THREADS);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&queue, staging, &privilege))).collect();
-        let spooled = spool_all(staging, body, &known, jobs, progress);
+        let spooled = spool_all(store, staging, body, &known, jobs, progress);
         // The workers end once the queue is at its end; a broken spool ends its reader.
         let mut outcomes = Outcomes::new();
         for worker in workers {
@@ -136,9 +137,10 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, staging: &Staging, privilege: &Privi
 }
 
 fn spool_all(
+    store: &Store,
     staging: &Staging,
     body: impl Read + Send,
-    known: &BTreeSet<String>,
+    known: &Known,
     jobs: mpsc::Sender<Job>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Files> {
@@ -155,15 +157,14 @@ fn spool_all(
         match entry.kind {
             Kind::File => {
                 serial += 1;
-                let mut on_start = |spool: &Spool, head: &[u8]| {
-                    if compress::is_layer(head) && !is_known(&path, known) {
-                        let job = Job { path: path.clone(), reader: spool.reader(), dir: format!("early-{serial}") };
-                        // Without workers the layer is unpacked when it is needed.
-                        let _ = jobs.send(job);
-                    }
+                let place = staging.join(format!("blob-{serial}"));
+                let begin = |spool: &Spool| {
+                    let job = Job { path: path.clone(), reader: spool.reader(), dir: format!("early-{serial}") };
+                    // Without workers the layer is unpacked when it is needed.
+                    let _ = jobs.send(job);
                 };
-                let name = format!("blob-{serial}");
-                let file = spool(staging, &name, &entry, &mut entries, &mut buffer, &mut on_start, progress)?;
+                let mut arriving = Arriving { entry: &entry, data: &mut entries, buffer: &mut buffer, progress };
+                let file = arriving.spool(store, &place, known, &begin)?;
                 files.add(path, file);
             }
             Kind::Symlink => files.add_link(path, &entry.link, true),
@@ -174,39 +175,74 @@ fn spool_all(
     Ok(files)
 }
 
-fn spool(
-    staging: &Staging,
-    name: &str,
-    entry: &Entry,
-    data: &mut impl Read,
-    buffer: &mut [u8],
-    on_start: &mut dyn FnMut(&Spool, &[u8]),
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Spooled> {
-    let mut spool = Spool::create(&staging.join(name))?;
-    let (mut done, mut reported) = (0u64, 0u64);
-    let shown = shown_name(&entry.path);
-    let head = compress::head(data).map_err(Error::Read)?;
-    let is_layer = compress::is_layer(&head);
-    on_start(&spool, &head);
-    spool.write(&head)?;
-    done += head.len() as u64;
-    while head.len() == HEAD {
-        let count = data.read(buffer).map_err(Error::Read)?;
-        if count == 0 {
-            break;
+/// A file of the archive on its way to disk.
+struct Arriving<'a, R> {
+    entry: &'a Entry,
+    data: &'a mut R,
+    buffer: &'a mut [u8],
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<R: Read> Arriving<'_, R> {
+    /// Puts it at `place`. A layer that the store seems to have already is only compared with that one; of another,
+    /// `begin` is told.
+    fn spool(&mut self, store: &Store, place: &Path, known: &Known, begin: &dyn Fn(&Spool)) -> Result<Spooled> {
+        let head = compress::head(self.data).map_err(Error::Read)?;
+        if !compress::is_layer(&head) {
+            let mut spool = Spool::create(place)?;
+            spool.write(&head)?;
+            self.rest(&head, false, |bytes| spool.write(bytes))?;
+            return Ok(spool.finish());
         }
-        spool.write(&buffer[..count])?;
-        done += count as u64;
-        if is_layer && done - reported >= REPORT_EVERY {
-            reported = done;
-            progress(Progress::Layer { name: shown.clone(), current: done, total: entry.size });
+        let twin = known.of_size(self.entry.size).find_map(|hex| {
+            let mut twin = Twin::open(&store.blob(hex), hex)?;
+            twin.goes_on_with(&head).then_some((twin, hex))
+        });
+        let Some((twin, hex)) = twin else {
+            let mut spool = Spool::create(place)?;
+            begin(&spool);
+            spool.write(&head)?;
+            self.rest(&head, true, |bytes| spool.write(bytes))?;
+            return Ok(spool.finish());
+        };
+        let (mut twin, mut spool) = (Some(twin), None::<Spool>);
+        self.rest(&head, true, |bytes| {
+            if twin.as_mut().is_some_and(|twin| twin.goes_on_with(bytes)) {
+                return Ok(());
+            }
+            if let Some(twin) = twin.take() {
+                spool = Some(twin.into_spool(place)?);
+            }
+            spool.as_mut().map_or(Ok(()), |spool| spool.write(bytes))
+        })?;
+        match (twin, spool) {
+            (Some(twin), _) => twin.finish(&store.blob(hex), place),
+            (None, Some(spool)) => Ok(spool.finish()),
+            (None, None) => Err(Error::Archive("invalid archive: a layer vanished".to_owned())),
         }
     }
-    if is_layer {
-        progress(Progress::Layer { name: shown, current: done, total: entry.size });
+
+    fn rest(&mut self, head: &[u8], report: bool, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let (mut done, mut reported) = (head.len() as u64, 0u64);
+        let shown = shown_name(&self.entry.path);
+        let total = self.entry.size;
+        while head.len() == HEAD {
+            let count = self.data.read(self.buffer).map_err(Error::Read)?;
+            if count == 0 {
+                break;
+            }
+            write(&self.buffer[..count])?;
+            done += count as u64;
+            if report && done - reported >= REPORT_EVERY {
+                reported = done;
+                (self.progress)(Progress::Layer { name: shown.clone(), current: done, total });
+            }
+        }
+        if report {
+            (self.progress)(Progress::Layer { name: shown, current: done, total });
+        }
+        Ok(())
     }
-    Ok(spool.finish())
 }
 
 /// `blobs/sha256/0123456789abcdef…` and `0123456789abcdef…/layer.tar` both as `0123456789ab`.
@@ -216,16 +252,21 @@ fn shown_name(path: &[u8]) -> String {
     longest.chars().take(12).collect()
 }
 
-/// Digests of archives whose layers are unpacked here.
-fn known_blobs(store: &Store) -> Result<BTreeSet<String>> {
-    let chain = |path: std::path::PathBuf| path.file_name()?.to_str().map(str::to_owned);
-    let chains = Store::list(&store.layers_dir())?.into_iter().filter_map(chain);
-    Ok(chains.filter_map(|chain| store.layer(&chain)).map(|layer| layer.blob.digest).collect())
-}
+/// The archives whose layers are unpacked here.
+struct Known(Vec<(u64, String)>);
 
-fn is_known(path: &[u8], known: &BTreeSet<String>) -> bool {
-    let hex = path.strip_prefix(b"blobs/sha256/").and_then(|hex| std::str::from_utf8(hex).ok());
-    hex.is_some_and(|hex| known.contains(&format!("sha256:{hex}")))
+impl Known {
+    fn find(store: &Store) -> Result<Self> {
+        let chain = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+        let chains = Store::list(&store.layers_dir())?.into_iter().filter_map(chain);
+        let blobs = chains.filter_map(|chain| store.layer(&chain)).map(|layer| layer.blob);
+        Ok(Self(blobs.filter_map(|blob| Some((blob.size, sha256_hex(&blob.digest)?.to_owned()))).collect()))
+    }
+
+    /// Hashes, in hexadecimal, of those of this size in bytes.
+    fn of_size(&self, size: u64) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(have, _)| *have == size).map(|(_, hex)| hex.as_str())
+    }
 }
 
 /// Checks an image of the archive against its configuration and gets its layers unpacked.

@@ -1,6 +1,6 @@
 //! A file that is read while it is still being written: a layer is unpacked as it arrives, and kept as it arrived.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -105,6 +105,60 @@ impl Drop for Spool {
     }
 }
 
+/// A file of the store with which an arriving one is compared: as long as they are the same, nothing is written.
+#[derive(Debug)]
+pub struct Twin {
+    file: File,
+    /// Its hash in hexadecimal.
+    hex: String,
+    at: u64,
+    buffer: Vec<u8>,
+}
+
+impl Twin {
+    /// A blob of the store by its path and hash; none if it is gone.
+    pub fn open(path: &Path, hex: &str) -> Option<Self> {
+        Some(Self { file: File::open(path).ok()?, hex: hex.to_owned(), at: 0, buffer: Vec::new() })
+    }
+
+    /// Whether these bytes come next in it; from the first difference on, it is of no use any more.
+    pub fn goes_on_with(&mut self, bytes: &[u8]) -> bool {
+        self.buffer.resize(bytes.len(), 0);
+        let same = self.file.read_exact_at(&mut self.buffer, self.at).is_ok() && self.buffer == bytes;
+        self.at += if same { bytes.len() as u64 } else { 0 };
+        same
+    }
+
+    /// A spool that begins with what was the same.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn into_spool(self, path: &Path) -> Result<Spool> {
+        let mut spool = Spool::create(path)?;
+        let mut same = (&self.file).take(self.at);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match same.read(&mut buffer).map_err(Error::at(path))? {
+                0 => return Ok(spool),
+                count => spool.write(&buffer[..count])?,
+            }
+        }
+    }
+
+    /// The whole file arrived and is the same: a further name of it in `path`, so that it stays whatever becomes of the
+    /// store's.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn finish(self, store: &Path, path: &Path) -> Result<Spooled> {
+        let size = self.at;
+        if self.file.metadata().is_ok_and(|meta| meta.len() == size) && fs::hard_link(store, path).is_ok() {
+            return Ok(Spooled { path: path.to_owned(), hex: self.hex, size });
+        }
+        Ok(self.into_spool(path)?.finish())
+    }
+}
+
 /// Reads the file from its beginning.
 #[derive(Debug)]
 pub struct SpoolReader {
@@ -153,5 +207,31 @@ mod tests {
         let mut reader = spool.reader();
         drop(spool);
         assert!(reader.read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_twin_is_written_only_where_it_differs() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let blob = dir.path().join("blob");
+        fs::write(&blob, b"hello world").expect("blob");
+        let same = |bytes: &[&[u8]], name: &str| {
+            let mut twin = Twin::open(&blob, "h").expect("twin");
+            let good = bytes.iter().take_while(|bytes| twin.goes_on_with(bytes)).count();
+            let path = dir.path().join(name);
+            if good == bytes.len() {
+                return twin.finish(&blob, &path).expect("finish");
+            }
+            let mut spool = twin.into_spool(&path).expect("spool");
+            bytes[good..].iter().for_each(|bytes| spool.write(bytes).expect("write"));
+            spool.finish()
+        };
+        assert_eq!(same(&[b"hello ", b"world"], "a").hex, "h");
+        for (at, bytes) in
+            [[b"hello ".as_slice(), b"there"], [b"hello ", b"world, and more"], [b"hel", b""]].iter().enumerate()
+        {
+            let spooled = same(bytes, &format!("b{at}"));
+            assert_eq!(fs::read(&spooled.path).expect("read"), bytes.concat());
+            assert_eq!(spooled.hex, hex(&Sha256::digest(bytes.concat())));
+        }
     }
 }

@@ -24,21 +24,46 @@ impl Staging {
     /// Those of the file system.
     pub fn new(store: &Store) -> Result<Self> {
         let tmp = store.tmp_dir();
-        let mut dead = Vec::new();
         let path = tmp.join(random_id());
+        let dead;
         let lock = {
             // Making a directory and locking it are two steps: nobody may take it for a dead one's between them.
             let _short = Lock::exclusive(&tmp.join("lock"))?;
-            for old in Store::list(&tmp)?.into_iter().filter(|path| path.is_dir()) {
-                if let Some(lock) = Lock::try_exclusive(&old.join("lock"))? {
-                    dead.push(Self { path: old, _lock: lock });
-                }
-            }
+            dead = Self::dead(store)?;
             fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::at(&path))?;
             Lock::exclusive(&path.join("lock"))?
         };
         drop(dead);
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Removes what killed processes left.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sweep(store: &Store) -> Result<()> {
+        let tmp = store.tmp_dir();
+        if Store::list(&tmp)?.iter().any(|path| path.is_dir()) {
+            let short = Lock::exclusive(&tmp.join("lock"))?;
+            let dead = Self::dead(store)?;
+            drop(short);
+            drop(dead);
+        }
+        Ok(())
+    }
+
+    /// The directories of killed processes, now ours. The caller holds the lock on the making of new ones.
+    fn dead(store: &Store) -> Result<Vec<Self>> {
+        let mut dead = Vec::new();
+        for path in Store::list(&store.tmp_dir())?.into_iter().filter(|path| path.is_dir()) {
+            // One that is being removed may vanish meanwhile.
+            match Lock::try_exclusive(&path.join("lock")) {
+                Ok(Some(lock)) => dead.push(Self { path, _lock: lock }),
+                Ok(None) | Err(crate::state::Error::Missing(_)) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(dead)
     }
 
     /// A path in it.

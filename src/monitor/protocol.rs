@@ -31,7 +31,8 @@ pub enum Request {
         /// Its number.
         signal: i32,
     },
-    /// Send a signal and after a while SIGKILL. Answer, when the end is committed: Exited. The stop goes on without the asker.
+    /// Send a signal and after a while SIGKILL. Answer, when the end is committed: Exited. The stop goes on without the
+    /// asker. A monitor whose container was not started answers Failed (Conflict) and ends.
     Stop {
         /// The number of the first signal.
         signal: i32,

@@ -1,1 +1,272 @@
-//! .
+//! From a container's record to the OCI runtime specification: pure, so that everything that a container gets can be
+//! tested without starting one. What depends on the host is given as input.
+
+pub mod capabilities;
+mod mounts;
+pub mod process;
+pub mod seccomp;
+pub mod security;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Root, Spec};
+
+use crate::model::ErrorKind;
+use crate::state::container::ContainerRecord;
+use capabilities::CapSet;
+use security::{Filter, Security};
+
+/// Something that cannot be had; the text is for whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+impl Error {
+    /// The kind of this error.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidParameter
+    }
+}
+
+/// Who a process is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+    /// Home directory; what `HOME` is if nobody sets it.
+    pub home: String,
+}
+
+/// What there is of the host.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Whether this is in a user namespace.
+    pub rootless: bool,
+    /// Whether only one id exists in it.
+    pub single_id: bool,
+    /// The kernel's version.
+    pub kernel: (u32, u32),
+    /// This program, which serves as a container's init.
+    pub executable: PathBuf,
+    /// The host's devices that a privileged container gets.
+    pub devices: Vec<PathBuf>,
+    /// The API's socket, which containers that mount Docker's mean.
+    pub socket: PathBuf,
+}
+
+/// Files of the container's own for /etc, on the host; none: the image's.
+#[derive(Debug, Clone, Default)]
+pub struct Etc {
+    /// Its host name.
+    pub hostname: Option<PathBuf>,
+    /// Its hosts.
+    pub hosts: Option<PathBuf>,
+    /// Its resolver's configuration.
+    pub resolv_conf: Option<PathBuf>,
+}
+
+/// Namespaces of other containers that this one shares, as files under /proc.
+#[derive(Debug, Clone, Default)]
+pub struct Join {
+    /// Network.
+    pub network: Option<PathBuf>,
+    /// Interprocess communication.
+    pub ipc: Option<PathBuf>,
+    /// With it, that container's /dev/shm.
+    pub shm: Option<PathBuf>,
+    /// Process ids.
+    pub pid: Option<PathBuf>,
+}
+
+/// All that a specification is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// What was asked.
+    pub record: &'a ContainerRecord,
+    /// Where the root file system is, or will be mounted.
+    pub rootfs: &'a Path,
+    /// Who the process is: `record.config.user` looked up.
+    pub user: &'a User,
+    /// Files for /etc.
+    pub etc: &'a Etc,
+    /// The host.
+    pub host: &'a Host,
+    /// Shared namespaces.
+    pub join: &'a Join,
+}
+
+/// Builds the specification.
+///
+/// # Errors
+/// What was asked for does not exist, or is not supported.
+pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
+    let (config, host) = (&input.record.config, &input.record.host_config);
+    let empty = Vec::new();
+    let list = |list: &'_ Option<Vec<String>>| list.clone().unwrap_or_default();
+    let security = Security::parse(host.security_opt.as_ref().unwrap_or(&empty))?;
+    let caps = CapSet::asked(&list(&host.cap_add), &list(&host.cap_drop), host.privileged)?;
+
+    let mut spec = Spec::default();
+    let mut root = Root::default();
+    root.set_path(input.rootfs.to_owned());
+    root.set_readonly(Some(host.readonly_rootfs));
+    spec.set_root(Some(root));
+    spec.set_process(Some(process::build(input, caps, &security)?));
+    spec.set_mounts(Some(mounts::build(input)?));
+    let own_uts = host.uts_mode != "host";
+    spec.set_hostname((own_uts && !config.hostname.is_empty()).then(|| config.hostname.clone()));
+    spec.set_domainname((own_uts && !config.domainname.is_empty()).then(|| config.domainname.clone()));
+    let annotations: HashMap<String, String> = host.annotations.clone().into_iter().flatten().collect();
+    spec.set_annotations((!annotations.is_empty()).then_some(annotations));
+
+    let mut linux = Linux::default();
+    linux.set_resources(None);
+    linux.set_devices(None);
+    linux.set_namespaces(Some(namespaces(input)));
+    linux.set_sysctl(sysctls(input));
+    linux.set_rootfs_propagation(Some("private".to_owned()));
+    let open = host.privileged || security.all_paths;
+    let paths = |paths: Vec<String>| (!open).then_some(paths);
+    linux.set_masked_paths(paths(security::masked(host.masked_paths.as_ref())));
+    linux.set_readonly_paths(paths(security::read_only(host.readonly_paths.as_ref())));
+    linux.set_seccomp(match security.filter {
+        Filter::Unconfined => None,
+        Filter::Default if host.privileged => None,
+        Filter::Default => Some(seccomp::default_profile(caps, input.host.kernel)),
+        Filter::Profile(text) => Some(seccomp::custom_profile(&text, caps, input.host.kernel)?),
+    });
+    spec.set_linux(Some(linux));
+    Ok(spec)
+}
+
+/// The namespaces that are not the host's.
+fn namespaces(input: &Input<'_>) -> Vec<LinuxNamespace> {
+    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+    let host = &input.record.host_config;
+    let modes = [
+        (Mount, "", None),
+        (Uts, host.uts_mode.as_str(), None),
+        (Ipc, &host.ipc_mode, input.join.ipc.as_ref()),
+        (Network, &host.network_mode, input.join.network.as_ref()),
+        (Pid, &host.pid_mode, input.join.pid.as_ref()),
+        (Cgroup, &host.cgroupns_mode, None),
+    ];
+    let namespace = |(kind, mode, path): (LinuxNamespaceType, &str, Option<&PathBuf>)| {
+        let builder = LinuxNamespaceBuilder::default().typ(kind);
+        let builder = match path {
+            Some(path) => builder.path(path),
+            None => builder,
+        };
+        (mode != "host").then(|| builder.build().expect("every field is given"))
+    };
+    modes.into_iter().filter_map(namespace).collect()
+}
+
+/// The asked ones over Docker's, which let any user of the container bind every port and, where all ids exist, ping.
+fn sysctls(input: &Input<'_>) -> Option<HashMap<String, String>> {
+    let host = &input.record.host_config;
+    let mut sysctls = HashMap::new();
+    if host.network_mode != "host" && input.join.network.is_none() && !host.privileged {
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+        if !input.host.rootless {
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        }
+    }
+    sysctls.extend(host.sysctls.clone().into_iter().flatten());
+    (!sysctls.is_empty()).then_some(sysctls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container that asks for nothing.
+    #[derive(Default)]
+    pub struct Fixture {
+        pub record: ContainerRecord,
+        pub user: User,
+        pub etc: Etc,
+        pub host: Host,
+        pub join: Join,
+    }
+
+    impl Fixture {
+        pub fn input(&mut self) -> Input<'_> {
+            self.record.path = "/bin/true".to_owned();
+            self.user.home = "/root".to_owned();
+            self.host.kernel = (6, 1);
+            Input {
+                record: &self.record,
+                rootfs: Path::new("/rootfs"),
+                user: &self.user,
+                etc: &self.etc,
+                host: &self.host,
+                join: &self.join,
+            }
+        }
+    }
+
+    fn built(fixture: &mut Fixture) -> Spec {
+        build(&fixture.input()).expect("spec")
+    }
+
+    fn kinds(spec: &Spec) -> Vec<LinuxNamespaceType> {
+        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).unwrap_or_default();
+        namespaces.iter().map(LinuxNamespace::typ).collect()
+    }
+
+    #[test]
+    fn confined_by_default() {
+        let spec = built(&mut Fixture::default());
+        let linux = spec.linux().as_ref().expect("linux");
+        assert!(linux.seccomp().is_some());
+        assert!(linux.masked_paths().as_ref().expect("masked").contains(&"/proc/kcore".to_owned()));
+        assert!(linux.readonly_paths().as_ref().expect("read-only").contains(&"/proc/sys".to_owned()));
+        assert_eq!(kinds(&spec).len(), 6);
+        assert_eq!(linux.sysctl().as_ref().map(HashMap::len), Some(2));
+        assert_eq!(spec.process().as_ref().expect("process").no_new_privileges(), None);
+    }
+
+    #[test]
+    fn privileged_is_open() {
+        let mut fixture = Fixture::default();
+        fixture.record.host_config.privileged = true;
+        fixture.host.devices = vec!["/dev/fuse".into()];
+        let spec = built(&mut fixture);
+        let linux = spec.linux().as_ref().expect("linux");
+        assert!(linux.seccomp().is_none() && linux.masked_paths().is_none() && linux.readonly_paths().is_none());
+        assert!(spec.mounts().iter().flatten().any(|mount| mount.destination() == Path::new("/dev/fuse")));
+    }
+
+    #[test]
+    fn shares_namespaces() {
+        let mut fixture = Fixture::default();
+        let host = &mut fixture.record.host_config;
+        (host.network_mode, host.pid_mode, host.uts_mode) = ("host".into(), "container:x".into(), "host".into());
+        fixture.record.config.hostname = "box".into();
+        fixture.join.pid = Some("/proc/7/ns/pid".into());
+        let spec = built(&mut fixture);
+        assert!(!kinds(&spec).contains(&LinuxNamespaceType::Network));
+        assert!(!kinds(&spec).contains(&LinuxNamespaceType::Uts));
+        assert_eq!(spec.hostname(), &None);
+        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).expect("namespaces");
+        let pid = namespaces.iter().find(|ns| ns.typ() == LinuxNamespaceType::Pid).expect("pid namespace");
+        assert_eq!(pid.path().as_deref(), Some(Path::new("/proc/7/ns/pid")));
+    }
+
+    #[test]
+    fn security_options_are_read() {
+        let mut fixture = Fixture::default();
+        fixture.record.host_config.security_opt = Some(vec!["no-new-privileges".into(), "seccomp=unconfined".into()]);
+        let spec = built(&mut fixture);
+        assert_eq!(spec.process().as_ref().expect("process").no_new_privileges(), Some(true));
+        assert!(spec.linux().as_ref().expect("linux").seccomp().is_none());
+        fixture.record.host_config.security_opt = Some(vec!["beer".into()]);
+        assert!(build(&fixture.input()).is_err());
+    }
+}

@@ -22,7 +22,10 @@ pub enum Error {
     #[error("no such record: {0}")]
     Missing(String),
     /// The name belongs to another container, whose id is given.
-    #[error("the name \"/{name}\" is already in use by container \"{owner}\"")]
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or \
+         rename) that container to be able to reuse that name."
+    )]
     NameTaken {
         /// The name.
         name: String,

@@ -10,4 +10,5 @@ pub mod openat2;
 pub mod pidfd;
 pub mod process;
 pub mod pty;
+pub mod seccomp;
 pub mod spawn;

@@ -123,6 +123,21 @@ pub fn bind_fd(source: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     Ok(move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
+/// Shows a directory of another mount namespace at a place in this one. The caller ends in its own namespace again, at
+/// the root.
+///
+/// # Errors
+/// Those of setns(2), `open_tree(2)` and `move_mount(2)`.
+pub fn bind_from(namespace: impl AsFd, source: &Path, target: &Path) -> io::Result<()> {
+    use super::namespaces::{self, Kinds};
+    let own = std::fs::File::open("/proc/self/ns/mnt")?;
+    namespaces::join(namespace, Kinds::CLONE_NEWNS)?;
+    // A copy belongs to no namespace until it is placed in one.
+    let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    namespaces::join(own, Kinds::CLONE_NEWNS)?;
+    Ok(move_mount(tree?.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
 /// Makes a path unwritable: a mount of itself on itself, read-only. What is mounted below stays as it is.
 ///
 /// # Errors
@@ -161,6 +176,18 @@ pub fn remount_read_only(path: &Path) -> io::Result<()> {
 /// Those of mount(2).
 pub fn cover(dir: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount("tmpfs", dir, "tmpfs", MountFlags::RDONLY, Some(c"size=0k"))?)
+}
+
+/// Mounts this process's view of the cgroup hierarchy.
+///
+/// # Errors
+/// There is no such hierarchy, or it may not be mounted here.
+pub fn cgroup(target: &Path, read_only: bool) -> io::Result<()> {
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    Ok(rustix::mount::mount("cgroup", target, "cgroup2", flags, None::<&std::ffi::CStr>)?)
 }
 
 /// Takes a mount away; processes that still use it keep it.

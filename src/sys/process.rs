@@ -129,8 +129,9 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     // By system call: the C library would tell its other threads, and the caller has none.
     // SAFETY: the length and the pointer describe `groups`, which the kernel only reads.
     match check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }) {
-        // In a single-id namespace nobody may change groups: there are none to have.
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) && groups.is_empty() && denied() => {}
+        // In a single-id namespace nobody may change groups, and there are no others to have.
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) && groups.iter().all(|group| *group == gid) && denied() => {
+        }
         other => other?,
     }
     // SAFETY: integers only.

@@ -107,8 +107,8 @@ pub async fn prune(cx: Cx, q: Query<PruneQuery>) -> Result<Reply<ImagesPruneRepl
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LoadQuery {
-    /// Tell only what was loaded.
-    pub quiet: bool,
+    /// Tell only what was loaded: so unless it is false.
+    pub quiet: Option<bool>,
     /// Which image of several for different machines, as an OCI platform in JSON.
     pub platform: String,
 }
@@ -126,7 +126,7 @@ pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<Js
     let load = move |engine: &Engine, out: &mut Output| {
         // A client that is gone does not break off what it asked for: its archive is whole by then or fails by itself.
         let mut tell = |progress: Progress| {
-            if let Some(line) = ProgressLine::of(progress, q.quiet) {
+            if let Some(line) = ProgressLine::of(progress, q.quiet.unwrap_or(true)) {
                 let _ = out.json(&line);
             }
         };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::engine::containers::{CreateRequest, Top, View};
-use crate::model::config::{ContainerConfig, Empty};
+use crate::model::config::{ContainerConfig, Empty, object};
 use crate::model::host_config::{HostConfig, PortMap};
 use crate::model::mount::Mount;
 use crate::model::networking::{EndpointSettings, NetworkingConfig};
@@ -21,10 +21,10 @@ pub struct CreateBody {
     #[serde(flatten)]
     pub config: ContainerConfig,
     /// The half that concerns the host.
-    #[serde(rename = "HostConfig")]
+    #[serde(rename = "HostConfig", default, deserialize_with = "object")]
     pub host_config: Option<HostConfig>,
     /// Networks.
-    #[serde(rename = "NetworkingConfig")]
+    #[serde(rename = "NetworkingConfig", default, deserialize_with = "object")]
     pub networking_config: Option<NetworkingConfig>,
 }
 

@@ -14,6 +14,8 @@ use crate::model::ids::{random_id, short};
 use crate::model::names::{is_valid_name, random_name};
 use crate::model::networking::NetworkingConfig;
 use crate::model::time;
+use crate::spec::security::{self, Security};
+use crate::spec::{self};
 use crate::state::container::{ContainerRecord, Driver};
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
@@ -98,6 +100,7 @@ impl Engine {
                 .map(|(name, ep)| (name, ep.unwrap_or_default()))
                 .collect(),
         };
+        validate(&record)?;
         self.make(&mut record, &mut warnings)?;
         events::append(&self.home, &Event::container(&record, "create", &[]))?;
         Ok(Created { id: record.id, warnings })
@@ -167,6 +170,11 @@ impl Engine {
         or(&mut host.log_config.r#type, "json-file");
         or(&mut host.restart_policy.name, "no");
         or(&mut host.runtime, "runc");
+        let hidden = Security::parse(host.security_opt.as_deref().unwrap_or_default());
+        if !host.privileged && !hidden.is_ok_and(|security| security.all_paths) {
+            host.masked_paths = Some(security::masked(host.masked_paths.as_ref()));
+            host.readonly_paths = Some(security::read_only(host.readonly_paths.as_ref()));
+        }
         if host.shm_size == 0 {
             host.shm_size = 64 << 20;
         }
@@ -207,6 +215,19 @@ impl Engine {
         events::append(&self.home, &Event::container(&record, "rename", &[("oldName", format!("/{old}"))]))?;
         Ok(())
     }
+}
+
+/// Builds the specification as a start will, with nothing of the host in it: what cannot be had is then told now.
+fn validate(record: &ContainerRecord) -> Result<()> {
+    let input = spec::Input {
+        record,
+        rootfs: Path::new("/"),
+        user: &spec::User::default(),
+        etc: &spec::Etc::default(),
+        host: &spec::Host::default(),
+        join: &spec::Join::default(),
+    };
+    spec::build(&input).map(drop).map_err(|err| Error::InvalidParameter(err.to_string()))
 }
 
 fn make_dir(path: &Path) -> Result<()> {

@@ -41,6 +41,7 @@ impl Engine {
             other => other.map_err(|err| gone(err.into()))?,
         }
         events::append(&self.home, &Event::container(&view.record, "destroy", &[]))?;
+        self.sweep_layers_of(&view.record.image_id);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What of a create request this engine does: the rest is refused where it would mislead, else named in a warning.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -18,7 +19,6 @@ const HOST_FIELDS: &[&str] = &[
     "RestartPolicy",
     "VolumeDriver",
     "VolumesFrom",
-    "Annotations",
     "Cgroup",
     "Links",
     "PublishAllPorts",
@@ -137,6 +137,23 @@ pub fn check(home: &Home, config: &ContainerConfig, host: &HostConfig) -> Result
     if config.hostname.len() > 63 {
         return invalid(format!("invalid hostname format: {}", config.hostname));
     }
+    for server in host.dns.iter().flatten() {
+        if server.parse::<IpAddr>().is_err() {
+            return invalid(format!("invalid IP address in dns: {server}"));
+        }
+    }
+    for entry in host.extra_hosts.iter().flatten() {
+        let address = entry.split_once([':', '=']).filter(|(name, _)| !name.is_empty()).map(|(_, address)| address);
+        let fits =
+            |address: &str| address == "host-gateway" || address.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        match address {
+            None => return invalid(format!("bad format for add-host: \"{entry}\"")),
+            Some(address) if !fits(address) => {
+                return invalid(format!("invalid IP address in add-host: \"{address}\""));
+            }
+            Some(_) => {}
+        }
+    }
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
         return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
     }
@@ -203,6 +220,7 @@ fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
         |what: &str| Err(Error::InvalidParameter(format!("conflicting options: {what} and the network mode")));
     match host.network_mode.as_str() {
         "" | "default" | "bridge" | "none" | "host" => Ok(()),
+        "container:" => Err(Error::InvalidParameter("invalid container format container:<name|id>".to_owned())),
         mode if mode.starts_with("container:") => {
             if !config.hostname.is_empty() {
                 return conflict("hostname");
@@ -336,7 +354,7 @@ mod tests {
     fn every_listed_field_is_one() {
         let value = to_value(&HostConfig::default());
         for field in HOST_FIELDS {
-            let optional = ["Annotations", "StorageOpt"].contains(field);
+            let optional = ["StorageOpt"].contains(field);
             assert!(optional || value.get(field).is_some(), "{field}");
         }
     }

@@ -16,6 +16,7 @@ use crate::image::archive::Platform;
 use crate::image::import::Import;
 use crate::image::load::{Loaded, Progress};
 use crate::image::meta::ImageMeta;
+use crate::image::staging::Staging;
 use crate::image::{self, Error, Result, Store};
 use crate::model::reference::{Reference, is_tag};
 use crate::model::time;
@@ -35,6 +36,13 @@ impl Engine {
     /// Those of the file system.
     pub fn image_store(&self) -> Result<Store> {
         Store::open(&self.home)
+    }
+
+    /// Removes what killed processes left half made.
+    pub(super) fn sweep_images(&self) {
+        if let Err(err) = self.image_store().and_then(|store| Staging::sweep(&store)) {
+            tracing::warn!("leftovers of images stay: {err}");
+        }
     }
 
     /// Loads the images of an archive.

@@ -45,12 +45,15 @@ impl Engine {
         Ok(removal.end(self).0)
     }
 
-    /// Removes layers that nothing uses any more. To be called after the removal of a container whose image is gone.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn sweep_images(&self) -> Result<()> {
-        garbage::sweep(&self.image_store()?).map(|_| ())
+    /// After a container's removal: its image may have been deleted by force before it, and its layers go now.
+    pub(in crate::engine) fn sweep_layers_of(&self, image: &str) {
+        let swept = self.image_store().and_then(|store| match store.meta(image) {
+            Err(Error::Missing(_)) if !image.is_empty() => garbage::sweep(&store).map(|_| ()),
+            _ => Ok(()),
+        });
+        if let Err(err) = swept {
+            tracing::warn!("layers of a deleted image stay: {err}");
+        }
     }
 }
 

@@ -207,3 +207,26 @@ fn two_who_load_the_same_do_not_disturb_each_other() {
     });
     assert_eq!(find::resolve(&store, "same").expect("image").chains().len(), 4);
 }
+
+#[test]
+fn spoiled_archives_are_refused_or_loaded_but_never_panic() {
+    let (one, two) = (tar_of(&[("etc/a", b"1"), ("etc/b", &[3; 2000])]), tar_of(&[("etc/.wh.a", b"")]));
+    let archives = [docker_archive("busybox:1", &[&one, &two]), oci_layout("docker.io/library/other:2", &[&one, &two])];
+    let dir = tempfile::tempdir().expect("directory");
+    let store = store(dir.path());
+    let mut random = 1u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for round in 0..120 {
+        let mut bytes = archives[round % 2].clone();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            bytes[at] = [0, 0xff, 0x80, b'7', b'/', b'.', b'x', b'S'][next(8)];
+        }
+        if load_bytes(&store, &bytes).is_err() {
+            assert!(Store::list(&store.tmp_dir()).expect("list").iter().all(|path| !path.is_dir()), "round {round}");
+        }
+    }
+}

@@ -139,7 +139,7 @@ impl Unpacker {
                 self.content(&mut file, entry, data)?;
                 self.attributes(file.as_fd(), entry)?;
                 rustix::fs::futimens(&file, &times(entry))?;
-                self.done.size += entry.size;
+                self.done.size = self.done.size.saturating_add(entry.size);
                 Ok(())
             }
             Kind::Symlink => {

@@ -144,6 +144,13 @@ impl Supervisor {
             Request::ExecStart(start) => self.exec_announced(&start),
             Request::Input | Request::Stream => refuse(Failure::Invalid, "no stream was announced"),
             Request::Wait => Outcome::Later(Waits::End),
+            Request::Stop { .. } if self.phase == Phase::Idle => {
+                // The container is to be removed: nobody shall wait for its start any more.
+                self.phase = Phase::Over;
+                self.main_mut().clients.iter_mut().for_each(Client::drop_now);
+                self.leave();
+                not_running()
+            }
             Request::Signal { .. } | Request::Stop { .. } if !running => not_running(),
             Request::Signal { signal } => match self.signal_main(signal) {
                 true => {

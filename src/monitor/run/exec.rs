@@ -95,8 +95,9 @@ impl Supervisor {
         if let Some((client, early)) = client {
             session.attach(at, client, early, &self.paths.data, &mut self.watch);
         }
+        let init = self.main().pid;
         let launcher = &self.launcher;
-        let forked = launch::fork(|| launcher.exec(record, stdio), |pid| drop(spawn::kill(pid, spawn::SIGKILL)));
+        let forked = launch::fork(|| launcher.exec(record, init, stdio));
         let forked = forked.and_then(|(pid, socket)| {
             self.watch.add(socket.as_fd(), Role::Starter(at), Interest::IN)?;
             Ok((pid, socket))
@@ -136,7 +137,7 @@ impl Supervisor {
             }
             Err(refusal) => {
                 // dockerd answers before it starts, so the client learns why from the stream.
-                session.announce(&format!("{}\r\n", refusal.message), &self.paths.data);
+                session.announce(&format!("{}: unknown\r\n", refusal.message), &self.paths.data);
                 let failed = Reply::Failed { kind: refusal.failure, message: refusal.message };
                 self.answer_all(&failed, |waits| matches!(waits, Waits::ExecStart(of) if *of == at));
                 self.exec_ended(at, refusal.failure.exit_code());

@@ -53,11 +53,11 @@ pub trait Launcher: std::fmt::Debug {
     /// Why it does not run; nothing of it remains.
     fn start(&self, stdio: Stdio) -> Result<Launched, Refusal>;
 
-    /// Starts another process in the running container.
+    /// Starts another process in the running container, whose first one is `init`.
     ///
     /// # Errors
     /// As above.
-    fn exec(&self, record: &ExecRecord, stdio: Stdio) -> Result<Launched, Refusal>;
+    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal>;
 
     /// Removes what the container has beside its files, ending whatever still runs in it.
     fn delete(&self);
@@ -67,9 +67,8 @@ pub trait Launcher: std::fmt::Debug {
 const NOTED: &[u8] = b"noted";
 
 /// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
-/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it, by
-/// `abandon`.
-pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOnce(i32)) -> io::Result<(i32, OwnedFd)> {
+/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it.
+pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>) -> io::Result<(i32, OwnedFd)> {
     let (ours, theirs) = fdpass::pair()?;
     let mut ours = Some(ours);
     let pid = spawn::fork(|| {
@@ -85,7 +84,7 @@ pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>, abandon: impl FnOn
         if let Ok(pid) = message
             && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
         {
-            abandon(pid);
+            let _ = spawn::kill(pid, spawn::SIGKILL);
         }
         0
     })?;

@@ -4,6 +4,7 @@
 //! give their pages back when nothing moves, and there is no table that grows.
 
 mod attached;
+mod container;
 mod control;
 mod escape;
 mod exec;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use control::Connection;
 use launch::Launcher;
 use session::{Io, Session};
-pub use setup::main;
+pub use setup::role;
 use watch::{Role, Watch};
 
 use crate::state::container::StateRecord;

@@ -14,9 +14,9 @@ use crate::sys::epoll::Interest;
 use crate::sys::memory::Buffer;
 
 /// Most bytes read from an output at once.
-const READ: usize = 256 * 1024;
+const READ: usize = 128 * 1024;
 /// Room for what the log makes of that.
-const SCRATCH: usize = 512 * 1024;
+const SCRATCH: usize = 384 * 1024;
 /// Most bytes of input read from a client at once; so much may wait for the process.
 const STDIN: usize = 64 * 1024;
 /// Reads in a row before other descriptors have their turn.

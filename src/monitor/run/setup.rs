@@ -3,20 +3,45 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::container::Container;
 use super::launch::Launcher;
 use super::{Settings, Supervisor, log};
-use crate::model::{signal, time};
+use crate::holder;
+use crate::model::{ids, signal, time};
 use crate::monitor::client::READY;
 use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 use crate::state::store;
-use crate::sys::{fdpass, memory, spawn};
+use crate::sys::{fdpass, memory, process, spawn};
 
 /// How long a new monitor waits for one that has closed its door but not ended yet.
 const CHANGE_OF_GUARD: Duration = Duration::from_secs(10);
+
+/// The role `pierless monitor ID`; `words` are those behind `monitor`.
+pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
+    let Some(id) = words.next().filter(|id| ids::is_full_id(id)) else {
+        eprintln!("pierless monitor: this is an internal command");
+        return ExitCode::from(2);
+    };
+    process::set_name(c"pierless");
+    let home = Home::from_env(holder::host_uid());
+    let entered = match holder::enter(&home) {
+        Ok(entered) => entered,
+        Err(error) => {
+            tell(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let launcher = Container::new(&home, &id, entered);
+    match main(home, &id, Box::new(launcher)) {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
 
 /// The monitor's `main`: in the user's namespaces already, with no thread, standard output connected to the launcher.
 /// Returns the process's exit code.

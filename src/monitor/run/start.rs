@@ -54,7 +54,7 @@ impl Supervisor {
         }
         let stdio = streams(session, MAIN, self.settings.open_stdin, &mut self.watch)?;
         let launcher = &self.launcher;
-        let (pid, socket) = launch::fork(|| launcher.start(stdio), |_| launcher.delete())?;
+        let (pid, socket) = launch::fork(|| launcher.start(stdio))?;
         self.watch.add(socket.as_fd(), Role::Starter(MAIN), Interest::IN)?;
         session.starter = Some((pid, socket));
         Ok(())

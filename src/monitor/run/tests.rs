@@ -29,7 +29,7 @@ impl Launcher for Plain {
     fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
         run(&self.0, stdio)
     }
-    fn exec(&self, record: &ExecRecord, stdio: Stdio) -> Result<Launched, Refusal> {
+    fn exec(&self, record: &ExecRecord, _init: i32, stdio: Stdio) -> Result<Launched, Refusal> {
         run(&record.cmd, stdio)
     }
     fn delete(&self) {}
@@ -389,6 +389,17 @@ fn auto_remove_leaves_nothing() {
 }
 
 #[test]
+fn an_idle_monitor_can_be_told_to_leave() {
+    let f = monitor("sleep 100", |_| {});
+    let stream = f.attach(all(false));
+    let since = Instant::now();
+    assert!(matches!(f.connect().stop(9, 0), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    f.wait_gone();
+    assert!(read_all(stream).is_empty());
+    assert!(since.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
 fn one_monitor_a_container_and_none_without_need() {
     let f = monitor("sleep 100", |_| {});
     f.launch(vec!["true".into()]);
@@ -434,21 +445,21 @@ fn throughput() {
 #[test]
 fn what_a_killed_monitor_never_noted_is_ended() {
     let (started, says) = std::io::pipe().expect("pipe");
-    let (ended, end) = std::io::pipe().expect("pipe");
+    let (orphan, held) = std::io::pipe().expect("pipe");
     let monitor = spawn::fork(|| {
         let work = || {
             let _ = (&says).write_all(b"x");
             std::thread::sleep(Duration::from_millis(50));
-            Ok(Launched { pid: 4711, terminal: None })
+            let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
+            Ok(Launched { pid: child.id().cast_signed(), terminal: None })
         };
-        let (_, _socket) =
-            super::launch::fork(work, |pid| drop((&end).write_all(pid.to_string().as_bytes()))).expect("fork");
+        let _starter = super::launch::fork(work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));
         0
     });
     (&started).read_exact(&mut [0]).expect("it works");
     spawn::kill(monitor.expect("fork"), spawn::SIGKILL).expect("kill");
-    let mut pid = [0; 4];
-    (&ended).read_exact(&mut pid).expect("it was abandoned");
-    assert_eq!(&pid, b"4711");
+    let mut polled = [rustix::event::PollFd::new(&orphan, rustix::event::PollFlags::IN)];
+    let limit = rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut polled, Some(&limit)), Ok(1), "the process goes on");
 }

@@ -1,0 +1,65 @@
+//! The launcher of real containers: the runtime, called in a starter.
+
+use super::launch::{Launched, Launcher, Refusal, Stdio};
+use crate::holder::Entered;
+use crate::monitor::protocol::Failure;
+use crate::runtime::{self, Exec, Start, StartError, StartErrorKind, Started};
+use crate::state::exec::ExecRecord;
+use crate::state::paths::Home;
+use crate::state::store;
+
+/// One container, for the runtime.
+#[derive(Debug)]
+pub struct Container {
+    home: Home,
+    id: String,
+    /// Held as long as the container: it keeps the user's namespaces.
+    entered: Entered,
+}
+
+impl Container {
+    /// The container with this id, in the namespaces that this process has entered.
+    pub fn new(home: &Home, id: &str, entered: Entered) -> Self {
+        Self { home: home.clone(), id: id.to_owned(), entered }
+    }
+}
+
+impl Launcher for Container {
+    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
+        let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
+        let start =
+            Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio: streams(stdio) };
+        launched(runtime::start(start))
+    }
+
+    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal> {
+        let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
+        let exec = Exec { home: &self.home, record: &record, session, init, cgroup: None, stdio: streams(stdio) };
+        launched(runtime::exec(exec))
+    }
+
+    fn delete(&self) {
+        runtime::delete(&self.home, &self.id, None);
+    }
+}
+
+fn streams(stdio: Stdio) -> runtime::Stdio {
+    match stdio {
+        Stdio::Pipes(pipes) => runtime::Stdio::Pipes(pipes),
+        Stdio::Terminal(size) => runtime::Stdio::Terminal(size),
+    }
+}
+
+fn launched(result: Result<Started, StartError>) -> Result<Launched, Refusal> {
+    match result {
+        Ok(started) => Ok(Launched { pid: started.pid, terminal: started.terminal }),
+        Err(error) => Err(Refusal {
+            failure: match error.kind {
+                StartErrorKind::NotFound => Failure::CommandNotFound,
+                StartErrorKind::NotExecutable => Failure::NotExecutable,
+                StartErrorKind::Other => Failure::System,
+            },
+            message: error.message,
+        }),
+    }
+}
