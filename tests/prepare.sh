@@ -11,7 +11,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # What the build needs, then what the tests call. systemd: systemd-socket-activate and systemd-analyze.
 packages=(gcc libc6-dev libseccomp-dev pkg-config
-    uidmap passt nftables busybox-static mmdebstrap systemd util-linux procps python3 python3-venv xz-utils zstd)
+    uidmap passt nftables busybox-static mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
@@ -38,9 +38,10 @@ grep -q "^$user:" /etc/subuid || as_root usermod --add-subuids 1000000-1065535 -
 # The docker command line alone, without the daemon that Debian's docker.io would start.
 if ! command -v docker >/dev/null && [ ! -x "$fixtures/bin/docker" ]; then
     unpacked=$(mktemp -d)
-    chmod 0755 "$unpacked"
     as_root apt-get update -q
-    (cd "$unpacked" && { apt-get download -q docker-cli || apt-get download -q docker.io; } && dpkg-deb -x ./*.deb tree)
+    package=docker-cli
+    apt-cache show docker-cli >/dev/null 2>&1 || package=docker.io
+    (cd "$unpacked" && apt-get download -q "$package" && dpkg-deb -x ./*.deb tree)
     cp "$unpacked/tree/usr/bin/docker" "$fixtures/bin/docker"
     rm -rf "$unpacked"
 fi
@@ -58,7 +59,6 @@ fi
 if [ ! -e "$fixtures/debian.tar" ]; then
     mode=unshare
     [ "$(id -u)" != 0 ] || mode=root
-    mmdebstrap --quiet --mode="$mode" --variant=minbase bookworm "$fixtures/debian.tar.part" \
-        "${PIERLESS_DEBIAN_MIRROR:-http://deb.debian.org/debian}" --format=tar
+    mmdebstrap --quiet --mode="$mode" --variant=minbase bookworm "$fixtures/debian.tar.part" --format=tar
     mv "$fixtures/debian.tar.part" "$fixtures/debian.tar"
 fi

@@ -23,7 +23,7 @@ pub struct Removed {
 
 /// Removes an image's record and what then nothing refers to. Names must be gone already. The caller holds the lock.
 ///
-/// Layers are only moved into `staging`: that is quick, and removing them can wait until the lock is free.
+/// All is only moved into `staging`: that is quick, and removing them can wait until the lock is free.
 ///
 /// # Errors
 /// Those of the file system.
@@ -61,9 +61,10 @@ fn collect(store: &Store, _lock: &Lock, staging: &Staging) -> Result<Removed> {
         removed.chains.insert(chain.to_owned());
     }
     for path in Store::list(&store.blobs_dir())? {
-        let name = path.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|hex| !used.blobs.contains(hex)) {
-            fs::remove_file(&path).map_err(Error::at(&path))?;
+        let Some(hex) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if !used.blobs.contains(hex) {
+            // Not removed here: that waits for the disk if the file was written just now.
+            fs::rename(&path, staging.join(format!("blob-{hex}"))).map_err(Error::at(&path))?;
         }
     }
     Ok(removed)

@@ -75,7 +75,7 @@ fn values_that_make_no_sense() {
         reply.message();
     }
     for body in [
-        json!({"Image": "UPPER/case"}),
+        json!({"Image": "lower/CASE"}),
         json!({"Image": "a b"}),
         json!({"Image": "busybox", "StopSignal": "SIGNONSENSE"}),
         json!({"Image": "busybox", "Env": ["=x"]}),
@@ -149,19 +149,19 @@ fn versions_and_paths() {
 #[test]
 fn parameters() {
     let env = Env::with_busybox();
-    env.run_detached(&["--name", "c"], &["sleep", "1000"]);
+    env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
     for path in [
         "/containers/json?filters={",
         "/containers/json?filters={\"nonsense\":[\"x\"]}",
         "/containers/json?limit=many",
         "/containers/json?filters={\"status\":[\"asleep\"]}",
-        "/containers/c/logs",
-        "/containers/c/logs?stdout=1&since=yesterday",
-        "/containers/c/logs?stdout=1&tail=-x",
+        "/containers/c1/logs",
+        "/containers/c1/logs?stdout=1&since=yesterday",
+        "/containers/c1/logs?stdout=1&tail=-x",
         "/events?since=x",
         "/events?filters=[",
         "/images/json?filters={\"nonsense\":[\"x\"]}",
-        "/containers/c/top?ps_args=%3Bid",
+        "/containers/c1/top?ps_args=%3Bid",
     ] {
         let reply = env.get(&format!("/v1.51{path}"));
         // An unparsable `tail` means all, as Docker has it.
@@ -175,19 +175,19 @@ fn parameters() {
         assert!(wanted.contains(&reply.status), "{path}: {} {}", reply.status, reply.text());
     }
     for path in [
-        "/containers/c/resize?h=x&w=y",
-        "/containers/c/resize",
-        "/containers/c/wait?condition=boredom",
-        "/containers/c/stop?t=soon",
-        "/containers/c/kill?signal=99",
+        "/containers/c1/resize?h=x&w=y",
+        "/containers/c1/resize",
+        "/containers/c1/wait?condition=boredom",
+        "/containers/c1/stop?t=soon",
+        "/containers/c1/kill?signal=99",
     ] {
         let reply = env.post(&format!("/v1.51{path}"), &json!(null));
         assert_eq!(reply.status, 400, "{path}: {}", reply.text());
         reply.message();
     }
-    assert_eq!(env.inspect("c", "{{.State.Running}}"), "true");
-    env.post("/v1.51/containers/c/exec", &json!({"Cmd": []})).expect(400).message();
-    env.post("/v1.51/containers/c/exec", &json!({"Cmd": "not a list"})).expect(400).message();
+    assert_eq!(env.inspect("c1", "{{.State.Running}}"), "true");
+    env.post("/v1.51/containers/c1/exec", &json!({"Cmd": []})).expect(400).message();
+    env.post("/v1.51/containers/c1/exec", &json!({"Cmd": "not a list"})).expect(400).message();
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn up_makes_the_api_reachable_and_down_undoes_it() {
         serving.iter().map(|seen| seen.pid).collect::<Vec<_>>()
     );
     env.docker(["load", "-q", "-i", fixtures::busybox().to_str().unwrap()]).ok();
-    let id = env.run_detached(&["--name", "c"], &["sleep", "1000"]);
+    let id = env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
     // It stands in again and again: the API's end is followed by a new one at the next request.
     for serve in env.role("serve") {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(serve.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -97,22 +97,33 @@ fn containers_without_any_api() {
     let loaded = env.pierless(["load", "-i", fixtures::busybox().to_str().unwrap()]);
     assert!(loaded.ok().contains("busybox:latest"));
     assert!(env.pierless(["images"]).ok().contains("busybox"));
-    let output = env.pierless(["run", "--rm", "-e", "A=b", "busybox", "sh", "-c", "echo $A; echo err >&2; exit 9"]);
+    let output = env.pierless([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-e",
+        "A=b",
+        "busybox",
+        "sh",
+        "-c",
+        "echo $A; echo err >&2; exit 9",
+    ]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (9, "b\n", "err\n"));
     let mut run = Process::start(env.command(env.program()).args(["run", "--rm", "-i", "busybox", "cat"]));
     run.stdin.as_mut().unwrap().write_all(b"through\n").unwrap();
     assert_eq!(run.finish().ok(), "through\n");
-    let id = env.pierless(["run", "-d", "--name", "c", "busybox", "sh", "-c", "echo hello; exec sleep 1000"]).ok();
+    let id = env.pierless(["run", "-d", "--name", "c1", "busybox", "sh", "-c", "echo hello; exec sleep 1000"]).ok();
     assert_eq!(env.pierless(["ps", "-q", "--no-trunc"]).ok(), id);
-    assert!(env.pierless(["ps"]).ok().lines().nth(1).unwrap().ends_with('c'));
-    eventually("its log", || env.pierless(["logs", "c"]).out == "hello\n");
-    env.pierless(["stop", "-t", "0", "c"]).ok();
+    assert!(env.pierless(["ps"]).ok().lines().nth(1).unwrap().ends_with("c1"));
+    eventually("its log", || env.pierless(["logs", "c1"]).out == "hello\n");
+    env.pierless(["stop", "-t", "0", "c1"]).ok();
     assert_eq!(env.pierless(["ps", "-q"]).ok(), "");
     assert_eq!(env.pierless(["ps", "-aq", "--no-trunc"]).ok(), id);
-    env.pierless(["rm", "c"]).ok();
+    env.pierless(["rm", "c1"]).ok();
     assert_eq!(env.pierless(["ps", "-aq"]).ok(), "");
-    let output = env.pierless(["rm", "c"]);
-    assert!(output.code == 1 && output.err.contains("No such container: c"), "{output:?}");
+    let output = env.pierless(["rm", "c1"]);
+    assert!(output.code == 1 && output.err.contains("No such container: c1"), "{output:?}");
     eventually("nothing is left", || env.processes().is_empty());
 }
 

@@ -7,26 +7,26 @@ use super::process::eventually;
 
 fn env_with_c() -> Env {
     let env = Env::with_busybox();
-    env.run_detached(&["--name", "c", "-e", "FROM=container"], &["sleep", "1000"]);
+    env.run_detached(&["--name", "c1", "-e", "FROM=container"], &["sleep", "1000"]);
     env
 }
 
 #[test]
 fn streams_and_codes() {
     let env = env_with_c();
-    let output = env.docker(["exec", "c", "sh", "-c", "echo out; echo err >&2; exit 3"]);
+    let output = env.docker(["exec", "c1", "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (3, "out\n", "err\n"));
-    env.docker(["exec", "c", "true"]).ok();
-    env.docker(["exec", "c", "sh", "-c", "kill -9 $$"]).fails(137);
+    env.docker(["exec", "c1", "true"]).ok();
+    env.docker(["exec", "c1", "sh", "-c", "kill -9 $$"]).fails(137);
 }
 
 #[test]
 fn what_cannot_be_run() {
     let env = env_with_c();
-    let output = env.docker(["exec", "c", "no-such-program"]);
+    let output = env.docker(["exec", "c1", "no-such-program"]);
     assert_eq!(output.code, 127, "{output:?}");
     assert!(format!("{}{}", output.out, output.err).contains("executable file not found in $PATH"), "{output:?}");
-    assert_eq!(env.docker(["exec", "c", "/etc/passwd"]).code, 126);
+    assert_eq!(env.docker(["exec", "c1", "/etc/passwd"]).code, 126);
     let message = env.docker(["exec", "no-such-container", "true"]).fails(1);
     assert!(message.contains("No such container: no-such-container"), "{message}");
     env.docker(["create", "--name", "idle", "busybox", "true"]).ok();
@@ -45,7 +45,7 @@ fn environment_user_and_folder() {
         "/tmp",
         "-u",
         "alice",
-        "c",
+        "c1",
         "sh",
         "-c",
         "echo $FROM $MORE; pwd; id -un; echo $HOME",
@@ -56,7 +56,7 @@ fn environment_user_and_folder() {
 #[test]
 fn input_is_passed_and_its_end() {
     let env = env_with_c();
-    let mut docker = env.docker_start(["exec", "-i", "c", "sh", "-c", "cat; echo late"]);
+    let mut docker = env.docker_start(["exec", "-i", "c1", "sh", "-c", "cat; echo late"]);
     docker.send(b"line\n");
     docker.out.wait_for("line\n");
     assert_eq!(docker.finish().ok(), "line\nlate\n");
@@ -65,7 +65,7 @@ fn input_is_passed_and_its_end() {
 #[test]
 fn on_a_terminal() {
     let env = env_with_c();
-    let mut terminal = env.docker_terminal(["exec", "-it", "c", "sh"]);
+    let mut terminal = env.docker_terminal(["exec", "-it", "c1", "sh"]);
     terminal.screen.wait_for("# ");
     terminal.type_in(b"stty size; tty\n");
     terminal.screen.wait_for("24 80\r\n/dev/pts/");
@@ -76,15 +76,15 @@ fn on_a_terminal() {
 #[test]
 fn detached_goes_on_alone() {
     let env = env_with_c();
-    env.docker(["exec", "-d", "c", "sh", "-c", "sleep 0.3; touch /tmp/done; sleep 1000"]).ok();
-    eventually("it did its work", || env.docker(["exec", "c", "ls", "/tmp/done"]).code == 0);
+    env.docker(["exec", "-d", "c1", "sh", "-c", "sleep 0.3; touch /tmp/done; sleep 1000"]).ok();
+    eventually("it did its work", || env.docker(["exec", "c1", "ls", "/tmp/done"]).code == 0);
 }
 
 #[test]
 fn many_at_once() {
     let env = env_with_c();
     let all: Vec<_> =
-        (0..10).map(|n| env.docker_start(["exec", "c", "sh", "-c", &format!("echo {n}; exit {n}")])).collect();
+        (0..10).map(|n| env.docker_start(["exec", "c1", "sh", "-c", &format!("echo {n}; exit {n}")])).collect();
     for (number, docker) in all.into_iter().enumerate() {
         let output = docker.finish();
         assert_eq!((output.code, output.out), (number as i32, format!("{number}\n")), "{}", output.err);
@@ -95,7 +95,7 @@ fn many_at_once() {
 fn inspect_tells_before_during_and_after() {
     let env = env_with_c();
     let body = json!({"Cmd": ["sh", "-c", "exit 6"], "AttachStdout": true, "AttachStderr": true});
-    let id = env.post("/v1.51/containers/c/exec", &body).expect(201).json()["Id"].as_str().unwrap().to_owned();
+    let id = env.post("/v1.51/containers/c1/exec", &body).expect(201).json()["Id"].as_str().unwrap().to_owned();
     let before = env.get(&format!("/v1.51/exec/{id}/json")).expect(200).json();
     assert_eq!((&before["Running"], &before["ExitCode"]), (&json!(false), &json!(null)));
     assert_eq!(before["ProcessConfig"]["entrypoint"], "sh");
@@ -111,8 +111,8 @@ fn inspect_tells_before_during_and_after() {
 #[test]
 fn a_session_ends_with_its_container() {
     let env = env_with_c();
-    let docker = env.docker_start(["exec", "c", "sh", "-c", "echo ready; sleep 1000"]);
+    let docker = env.docker_start(["exec", "c1", "sh", "-c", "echo ready; sleep 1000"]);
     docker.out.wait_for("ready");
-    env.docker(["kill", "c"]).ok();
+    env.docker(["kill", "c1"]).ok();
     docker.join().fails(137);
 }

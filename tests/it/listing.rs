@@ -117,12 +117,12 @@ fn ps_shows_and_filters() {
 #[test]
 fn the_list_in_its_newest_shape() {
     let env = Env::with_busybox();
-    let id = env.run_detached(&["--name", "c", "-l", "a=b"], &["sleep", "1000"]);
+    let id = env.run_detached(&["--name", "c1", "-l", "a=b"], &["sleep", "1000"]);
     let list = env.get("/v1.51/containers/json?size=1").expect(200).json();
     let one = &list[0];
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(one["Id"], *id);
-    assert_eq!(one["Names"], json!(["/c"]));
+    assert_eq!(one["Names"], json!(["/c1"]));
     assert_eq!(
         (&one["Image"], &one["Command"], &one["State"]),
         (&json!("busybox"), &json!("sleep 1000"), &json!("running"))

@@ -11,20 +11,20 @@ fn both_streams_and_their_ends() {
     env.docker([
         "run",
         "--name",
-        "c",
+        "c1",
         "busybox",
         "sh",
         "-c",
         "echo one; sleep 0.1; echo two >&2; sleep 0.1; printf half",
     ])
     .ok();
-    let output = env.docker(["logs", "c"]);
+    let output = env.docker(["logs", "c1"]);
     assert_eq!((output.out.as_str(), output.err.as_str()), ("one\nhalf", "two\n"));
-    assert_eq!(env.docker(["logs", "--tail", "0", "c"]).ok(), "");
-    assert_eq!(env.docker(["logs", "--tail", "1", "c"]).out, "half");
-    let output = env.docker(["logs", "--tail", "2", "c"]);
+    assert_eq!(env.docker(["logs", "--tail", "0", "c1"]).ok(), "");
+    assert_eq!(env.docker(["logs", "--tail", "1", "c1"]).out, "half");
+    let output = env.docker(["logs", "--tail", "2", "c1"]);
     assert_eq!((output.out.as_str(), output.err.as_str()), ("half", "two\n"));
-    let stamped = env.docker(["logs", "-t", "c"]).ok();
+    let stamped = env.docker(["logs", "-t", "c1"]).ok();
     for line in stamped.lines() {
         let (time, text) = line.split_once(' ').unwrap();
         assert!(time.len() == 30 && time.ends_with('Z') && !text.is_empty(), "{line}");
@@ -55,13 +55,13 @@ fn follow_ends_with_the_container() {
 #[test]
 fn since_and_until_cut() {
     let env = Env::with_busybox();
-    env.docker(["run", "--name", "c", "busybox", "sh", "-c", "echo early; sleep 2.2; echo late"]).ok();
-    let stamped = env.docker(["logs", "-t", "c"]).ok();
+    env.docker(["run", "--name", "c1", "busybox", "sh", "-c", "echo early; sleep 2.2; echo late"]).ok();
+    let stamped = env.docker(["logs", "-t", "c1"]).ok();
     let times: Vec<&str> = stamped.lines().map(|line| line.split_once(' ').unwrap().0).collect();
-    assert_eq!(env.docker(["logs", "--since", times[1], "c"]).ok(), "late\n");
-    assert_eq!(env.docker(["logs", "--until", times[0], "c"]).ok(), "early\n");
-    assert_eq!(env.docker(["logs", "--since", "1h", "c"]).ok(), "early\nlate\n");
-    assert_eq!(env.docker(["logs", "--since", "2100-01-01T00:00:00Z", "c"]).ok(), "");
+    assert_eq!(env.docker(["logs", "--since", times[1], "c1"]).ok(), "late\n");
+    assert_eq!(env.docker(["logs", "--until", times[0], "c1"]).ok(), "early\n");
+    assert_eq!(env.docker(["logs", "--since", "1h", "c1"]).ok(), "early\nlate\n");
+    assert_eq!(env.docker(["logs", "--since", "2100-01-01T00:00:00Z", "c1"]).ok(), "");
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn following_survives_rotation() {
 #[test]
 fn none_keeps_nothing() {
     let env = Env::with_busybox();
-    let output = env.docker(["run", "--name", "c", "--log-driver", "none", "busybox", "echo", "hi"]);
+    let output = env.docker(["run", "--name", "c1", "--log-driver", "none", "busybox", "echo", "hi"]);
     assert_eq!(output.ok(), "hi\n");
-    let message = env.docker(["logs", "c"]).fails(1);
+    let message = env.docker(["logs", "c1"]).fails(1);
     assert!(message.contains("configured logging driver does not support reading"), "{message}");
     let message = env.docker(["run", "--log-driver", "gelf", "busybox", "true"]).fails(125);
     assert!(message.contains("gelf"), "{message}");

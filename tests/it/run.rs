@@ -8,7 +8,8 @@ use super::process::{Process, eventually};
 #[test]
 fn prints_both_streams_apart_and_hands_on_the_exit_code() {
     let env = Env::with_busybox();
-    let output = env.docker(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let output =
+        env.docker(["run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (7, "out\n", "err\n"));
 }
 
@@ -24,7 +25,7 @@ fn a_container_that_ends_at_once_loses_nothing() {
 #[test]
 fn big_output_arrives_whole() {
     let env = Env::with_busybox();
-    let output = env.docker(["run", "--rm", "busybox", "sh", "-c", "seq 1 200000; echo end >&2"]);
+    let output = env.docker(["run", "--rm", "--network", "none", "busybox", "sh", "-c", "seq 1 200000; echo end >&2"]);
     let wanted: String = (1..=200_000).map(|number| format!("{number}\n")).collect();
     assert_eq!(output.out.len(), wanted.len());
     assert!(output.out == wanted && output.err == "end\n");
@@ -82,9 +83,9 @@ fn what_cannot_be_run_is_126_or_127_and_an_unknown_user_125() {
 #[test]
 fn a_failed_start_without_rm_stays_and_says_why() {
     let env = Env::with_busybox();
-    env.docker(["run", "--name", "c", "busybox", "no-such-program"]).fails(127);
-    assert_eq!(env.inspect("c", "{{.State.Status}} {{.State.ExitCode}}"), "created 127");
-    assert!(env.inspect("c", "{{.State.Error}}").contains("executable file not found"));
+    env.docker(["run", "--name", "c1", "busybox", "no-such-program"]).fails(127);
+    assert_eq!(env.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}"), "created 127");
+    assert!(env.inspect("c1", "{{.State.Error}}").contains("executable file not found"));
 }
 
 #[test]
@@ -179,17 +180,17 @@ fn keys_act_on_a_terminals_foreground() {
 #[test]
 fn detach_keys_leave_the_container_running() {
     let env = Env::with_busybox();
-    let mut terminal = env.docker_terminal(["run", "-it", "--name", "c", "busybox", "sh"]);
+    let mut terminal = env.docker_terminal(["run", "-it", "--name", "c1", "busybox", "sh"]);
     terminal.screen.wait_for("# ");
     terminal.type_in(b"\x10\x11");
     assert_eq!(terminal.finish().0, 0);
-    assert_eq!(env.inspect("c", "{{.State.Running}}"), "true");
-    let mut terminal = env.docker_terminal(["attach", "--detach-keys", "ctrl-x,x", "c"]);
+    assert_eq!(env.inspect("c1", "{{.State.Running}}"), "true");
+    let mut terminal = env.docker_terminal(["attach", "--detach-keys", "ctrl-x,x", "c1"]);
     terminal.type_in(b"echo a''gain\n");
     terminal.screen.wait_for("again");
     terminal.type_in(b"\x18x");
     terminal.finish();
-    assert_eq!(env.inspect("c", "{{.State.Running}}"), "true");
+    assert_eq!(env.inspect("c1", "{{.State.Running}}"), "true");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::engine::{self, Engine};
 use crate::image::archive::Platform;
 use crate::image::import::Import;
 use crate::image::load::Progress;
+use crate::image::staging::Staging;
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;
 
@@ -83,8 +84,21 @@ pub struct RemoveQuery {
 
 /// `DELETE /images/{name}`
 pub async fn remove(cx: Cx, path: Path<ByName>, q: Query<RemoveQuery>) -> Result<Reply<Vec<DeleteItem>>, ApiError> {
-    let items = cx.run(move |engine| Ok(engine.remove_image(&path.name, q.force, !q.noprune)?)).await?;
-    Ok(Reply(items.into_iter().map(Into::into).collect()))
+    let removed = cx.run(move |engine| Ok(engine.remove_image(&path.name, q.force, !q.noprune)?)).await?;
+    clear(&cx, removed.leftovers);
+    Ok(Reply(removed.items.into_iter().map(Into::into).collect()))
+}
+
+/// Removes files that nobody sees any more beside the answer; the process stays for it.
+fn clear(cx: &Cx, leftovers: Staging) {
+    let cx = cx.clone();
+    tokio::spawn(async move {
+        let removal = move |_: &Engine| {
+            drop(leftovers);
+            Ok(())
+        };
+        let _ = cx.run(removal).await;
+    });
 }
 
 /// Query of `POST /images/prune`.
@@ -98,6 +112,7 @@ pub struct PruneQuery {
 /// `POST /images/prune`
 pub async fn prune(cx: Cx, q: Query<PruneQuery>) -> Result<Reply<ImagesPruneReply>, ApiError> {
     let pruned = cx.run(move |engine| Ok(engine.prune_images(&q.filters)?)).await?;
+    clear(&cx, pruned.leftovers);
     let items: Vec<DeleteItem> = pruned.items.into_iter().map(Into::into).collect();
     let images_deleted = (!items.is_empty()).then_some(items);
     Ok(Reply(ImagesPruneReply { images_deleted, space_reclaimed: pruned.reclaimed }))

@@ -24,8 +24,7 @@ use crate::state::events::{self, Event};
 
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
-pub use prune::Pruned;
-pub use remove::RemovedItem;
+pub use remove::{RemovedImages, RemovedItem};
 
 use super::Engine;
 

@@ -7,24 +7,15 @@ use crate::model::time;
 use crate::state::events::{self, Event};
 
 use super::list::{ListOptions, by_image};
-use super::remove::{Removal, RemovedItem};
+use super::remove::{Removal, RemovedImages};
 use super::using;
-
-/// What a pruning did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Names and images that are gone.
-    pub items: Vec<RemovedItem>,
-    /// Bytes of layers that are gone.
-    pub reclaimed: u64,
-}
 
 impl Engine {
     /// Removes images that no container uses: those without a name, with `dangling=false` all.
     ///
     /// # Errors
     /// Invalid parameter for an unknown filter or value.
-    pub fn prune_images(&self, filters: &Filters) -> Result<Pruned> {
+    pub fn prune_images(&self, filters: &Filters) -> Result<RemovedImages> {
         filters.allow(&["dangling", "label", "label!", "until"])?;
         let only_dangling = filters.flag("dangling")?.unwrap_or(true);
         let mut until = None;
@@ -57,11 +48,11 @@ impl Engine {
                 }
             }
         }
-        let (items, reclaimed) = removal.end(self);
-        let attributes = [("reclaimed".to_owned(), reclaimed.to_string())].into();
+        let removed = removal.end(self);
+        let attributes = [("reclaimed".to_owned(), removed.reclaimed.to_string())].into();
         if let Err(err) = events::append(self.home(), &Event::new("image", "prune", "", attributes)) {
             tracing::warn!("event lost: {err}");
         }
-        Ok(Pruned { items, reclaimed })
+        Ok(removed)
     }
 }

@@ -20,6 +20,17 @@ pub enum RemovedItem {
     Deleted(String),
 }
 
+/// What a removal did.
+#[derive(Debug)]
+pub struct RemovedImages {
+    /// Names, images and layers that are gone, in order.
+    pub items: Vec<RemovedItem>,
+    /// Bytes of the layers.
+    pub reclaimed: u64,
+    /// The files, which nobody can see any more. To drop this is to remove them, and can wait for the disk.
+    pub leftovers: Staging,
+}
+
 /// A removal in progress, under the store's lock.
 pub(super) struct Removal {
     store: Store,
@@ -39,10 +50,10 @@ impl Engine {
     /// # Errors
     /// Not found; conflict if a container uses it, it has several names, or other images were made of it. `force`
     /// overrides stopped containers and several names.
-    pub fn remove_image(&self, name: &str, force: bool, prune: bool) -> Result<Vec<RemovedItem>> {
+    pub fn remove_image(&self, name: &str, force: bool, prune: bool) -> Result<RemovedImages> {
         let mut removal = Removal::begin(self)?;
         removal.remove(name, force, prune)?;
-        Ok(removal.end(self).0)
+        Ok(removal.end(self))
     }
 
     /// After a container's removal: its image may have been deleted by force before it, and its layers go now.
@@ -66,15 +77,14 @@ impl Removal {
         Ok(Self { store, lock, staging, users, items: Vec::new(), reclaimed: 0, events: Vec::new() })
     }
 
-    /// Frees the lock, then does what can be done without it.
-    pub(super) fn end(self, engine: &Engine) -> (Vec<RemovedItem>, u64) {
+    /// Frees the lock and tells the event log.
+    pub(super) fn end(self, engine: &Engine) -> RemovedImages {
         let Self { lock, staging, items, reclaimed, events, .. } = self;
         drop(lock);
         for (action, meta) in events {
             engine.image_event(action, &meta.id, &meta.id, &meta);
         }
-        drop(staging);
-        (items, reclaimed)
+        RemovedImages { items, reclaimed, leftovers: staging }
     }
 
     pub(super) fn remove(&mut self, name: &str, force: bool, prune: bool) -> Result<()> {

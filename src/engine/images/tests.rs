@@ -56,8 +56,11 @@ fn names_come_and_go_and_the_last_takes_the_image() {
     let id = import(&engine, "one", b"1", &[]);
     engine.tag_image("one", "two", "v1").expect("tag");
     assert_eq!(engine.inspect_image("two:v1").expect("inspect").tags, ["one:latest", "two:v1"]);
-    assert_eq!(engine.remove_image("one", false, true).expect("untag"), [RemovedItem::Untagged("one:latest".into())]);
-    let last = engine.remove_image("two:v1", false, true).expect("delete");
+    assert_eq!(
+        engine.remove_image("one", false, true).expect("untag").items,
+        [RemovedItem::Untagged("one:latest".into())]
+    );
+    let last = engine.remove_image("two:v1", false, true).expect("delete").items;
     assert_eq!(last[..2], [RemovedItem::Untagged("two:v1".into()), RemovedItem::Deleted(id)]);
     assert_eq!(last.len(), 3, "the layer");
     assert_eq!(engine.remove_image("one", false, true).expect_err("gone").to_string(), "No such image: one:latest");
@@ -73,7 +76,7 @@ fn by_id_all_names_go_if_they_are_of_one_repository() {
     let err = engine.remove_image(&id, false, true).expect_err("several names");
     assert_eq!(err.kind(), ErrorKind::Conflict);
     assert!(err.to_string().contains("(must be forced) - image is referenced in multiple repositories"), "{err}");
-    assert_eq!(engine.remove_image(&id[7..19], true, true).expect("forced").len(), 4);
+    assert_eq!(engine.remove_image(&id[7..19], true, true).expect("forced").items.len(), 4);
 }
 
 #[test]
@@ -95,9 +98,9 @@ fn containers_keep_their_images() {
     assert!(err.to_string().contains("(cannot be forced) - image is being used by running container"), "{err}");
     assert_eq!(tags(&engine, Filters::default()), ["one:latest"], "a refusal takes no name away");
     // By name, force takes the name; the image stays without one.
-    assert_eq!(engine.remove_image("one", true, true).expect("untagged").len(), 1);
+    assert_eq!(engine.remove_image("one", true, true).expect("untagged").items.len(), 1);
     drop(monitor);
-    assert_eq!(engine.remove_image(&id, true, true).expect("stopped").len(), 1 + 1);
+    assert_eq!(engine.remove_image(&id, true, true).expect("stopped").items.len(), 1 + 1);
     store::remove(engine.home(), &user, "").expect("remove container");
 }
 

@@ -219,6 +219,7 @@ impl Supervisor {
             Role::Timer => {
                 self.timer.drain();
                 if self.deadline.take().is_some() {
+                    self.emit("kill", &[("signal", SIGKILL.to_string())]);
                     self.signal_main(SIGKILL);
                 }
             }
