@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::containers::ListOptions;
 use super::{Engine, Result};
+use crate::holder;
 use crate::image::Store;
 use crate::state::container::{Driver, Status};
 
@@ -68,7 +69,7 @@ impl Engine {
         let kernel = uname();
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
         let release = os_release();
-        let rootless = is_rootless();
+        let rootless = holder::is_rootless();
         Ok(Facts {
             id: self.identity(),
             containers: [running, paused, views.len() - running - paused],
@@ -99,7 +100,7 @@ impl Engine {
                     .to_owned(),
             );
         }
-        if rootless && mapped_ids() <= 1 {
+        if rootless && holder::is_single_id() {
             warnings.push(
                 "WARNING: only one user id is available: give the user a range in /etc/subuid and /etc/subgid, and \
                  install uidmap"
@@ -116,18 +117,6 @@ impl Engine {
         let hex: String = Sha256::digest(seed).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
-}
-
-/// Whether this process is in a user namespace of its own: there, not all ids are mapped one to one.
-pub fn is_rootless() -> bool {
-    let map = read("/proc/self/uid_map");
-    map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
-}
-
-/// How many user ids exist here.
-fn mapped_ids() -> u64 {
-    let map = read("/proc/self/uid_map");
-    map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }
 
 fn read(path: &str) -> String {

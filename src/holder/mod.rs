@@ -91,6 +91,16 @@ impl Entered {
     }
 }
 
+/// Whether this process is in a user namespace: it is root there and nowhere else.
+pub fn is_rootless() -> bool {
+    idmap::read("uid_map").is_ok_and(|map| !idmap::is_initial(&map))
+}
+
+/// Whether only one user id exists here.
+pub fn is_single_id() -> bool {
+    idmap::read("uid_map").is_ok_and(|map| map.iter().map(|range| u64::from(range.count)).sum::<u64>() <= 1)
+}
+
 /// Enters the user's namespaces, making them if need be, and a mount namespace of this process's own.
 ///
 /// To be called first thing in `main`: a process with threads cannot do it. Does nothing about the user namespace for
@@ -117,8 +127,8 @@ pub fn enter(home: &Home) -> Result<Entered, Error> {
     let uid_map = idmap::read("uid_map").map_err(Error::at("/proc/self/uid_map"))?;
     let gid_map = idmap::read("gid_map").map_err(Error::at("/proc/self/gid_map"))?;
     Ok(Entered {
-        rootless: !idmap::is_initial(&uid_map),
-        single_id: uid_map.iter().map(|range| u64::from(range.count)).sum::<u64>() <= 1,
+        rootless: is_rootless(),
+        single_id: is_single_id(),
         uid: idmap::outside_of_root(&uid_map),
         uid_map,
         gid_map,

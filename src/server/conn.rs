@@ -28,6 +28,8 @@ use crate::api::{ClientSocket, Hijack};
 
 /// How long a client may take for a request's head, and a new one until it begins.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client that was answered early may go on sending.
+const LINGER: Duration = Duration::from_millis(500);
 /// Bytes of a request's head; also what is read of a body at once.
 const BUFFER: usize = 256 << 10;
 /// Number of a request's headers.
@@ -135,6 +137,29 @@ impl Conn {
         }
     }
 
+    /// Lets a client that still sends a body nobody wants read its answer: a socket that is closed with bytes unread
+    /// is reset, and clients then report that instead of the answer.
+    async fn linger(&self) {
+        let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
+        if unread == 0 {
+            return;
+        }
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Write);
+        let drain = async {
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                self.stream.readable().await?;
+                match self.stream.try_read(&mut chunk) {
+                    Ok(0) => return io::Result::Ok(()),
+                    Ok(_) => {}
+                    Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(err) => return Err(err),
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+
     /// Waits until a head has taken too long.
     async fn head_timeout(&self) {
         let mut phase = self.phase.subscribe();
@@ -196,9 +221,12 @@ where
                 }
             }
         }
-        result = &mut http => if let Err(err) = result {
-            tracing::debug!("connection: {err}");
-        },
+        result = &mut http => {
+            if let Err(err) = result {
+                tracing::debug!("connection: {err}");
+            }
+            conn.linger().await;
+        }
         result = conn.abandoned() => tracing::debug!("client left during its request ({result:?})"),
         () = conn.head_timeout() => tracing::debug!("no request within {HEAD_TIMEOUT:?}"),
     }

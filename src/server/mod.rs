@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,6 +26,9 @@ use crate::model::ErrorKind;
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// Engine calls at a time. A waiting one costs a thread that sleeps; hundreds of clients may wait at once.
 const THREADS: usize = 4096;
+/// Open files that this process may have, if the host allows it: each waiting client takes a few. Not more, because
+/// monitors and their containers inherit it, and programs exist that close every number up to the limit.
+const FILES: u64 = 65536;
 /// Stack of such a thread, in bytes: reserved, not used.
 const THREAD_STACK: usize = 1 << 20;
 
@@ -75,6 +79,11 @@ impl Error {
 /// There is nothing to listen on.
 pub fn run(engine: Engine, options: &Options) -> Result<(), Error> {
     let listener = Listener::take_or_bind(&options.socket)?;
+    let files = getrlimit(Resource::Nofile);
+    if let Some(soft) = files.current {
+        let current = Some(files.maximum.map_or(FILES, |hard| hard.min(FILES)).max(soft));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, ..files });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)

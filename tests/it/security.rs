@@ -62,7 +62,9 @@ fn the_hosts_proc_and_sys_are_masked() {
     assert_eq!(lines[0], "0");
     assert_eq!(lines[1], "0");
     let mounts = sh(&env, &[], "cat /proc/mounts");
-    for path in ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/sys"] {
+    // Not every kernel has each of them.
+    let there = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/sys"].into_iter();
+    for path in there.filter(|path| std::path::Path::new(path).exists()) {
         let line = mounts
             .lines()
             .find(|line| line.split(' ').nth(1) == Some(path))
@@ -70,7 +72,7 @@ fn the_hosts_proc_and_sys_are_masked() {
         assert!(line.split(' ').nth(3).unwrap().split(',').any(|option| option == "ro"), "{line}");
     }
     let open = sh(&env, &["--security-opt", "systempaths=unconfined"], "cat /proc/mounts");
-    assert!(!open.lines().any(|line| line.split(' ').nth(1) == Some("/proc/sysrq-trigger")), "{open}");
+    assert!(!open.lines().any(|line| line.split(' ').nth(1) == Some("/proc/sys")), "{open}");
 }
 
 #[test]

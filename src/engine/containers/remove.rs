@@ -32,7 +32,7 @@ impl Engine {
                 )));
             }
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())])?;
-            self.end(&view, signal::KILL, 0)?;
+            self.end(&view, signal::KILL, -1)?;
         }
         self.quit_monitor(&id)?;
         match store::remove(&self.home, &id, &view.record.name) {

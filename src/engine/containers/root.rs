@@ -1,6 +1,7 @@
 //! A container's root file system: what it needs of its image, and how it is put together.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::engine::{Engine, Error, Result};
 use crate::image::{self, Image, Store};
@@ -38,10 +39,18 @@ impl Engine {
         meta.map_or(0, |meta| i64::try_from(meta.size).unwrap_or(i64::MAX))
     }
 
-    /// How root file systems are made here.
+    /// How root file systems are made here. Found out once a process, by mounting one.
     pub fn driver(&self) -> Driver {
-        let _ = self;
-        Driver::Overlay
+        static FOUND: OnceLock<Driver> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            match crate::runtime::rootfs::overlay_supported(&self.home.containers(), crate::holder::is_rootless()) {
+                Ok(()) => Driver::Overlay,
+                Err(err) => {
+                    tracing::warn!("overlayfs is refused ({err}): images are copied for each container");
+                    Driver::Copy
+                }
+            }
+        })
     }
 
     /// Puts a copy of the layers into a directory.

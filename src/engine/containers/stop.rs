@@ -68,7 +68,8 @@ impl Engine {
         let Some(monitor) = client::connect(&self.home, &view.record.id)? else { return Err(not_running()) };
         self.emit(&view.record, "kill", &[("signal", signal.to_string())])?;
         if signal == signal::KILL {
-            return self.end(&view, signal, 0);
+            // Its own second SIGKILL would be another event.
+            return self.end(&view, signal, -1);
         }
         match monitor.signal(signal) {
             Err(err) if matches!(err.kind(), ErrorKind::Conflict) => Err(not_running()),
