@@ -103,6 +103,9 @@ struct Supervisor {
     /// Since when nobody is let in, for want of descriptors.
     deaf: Option<Instant>,
     io: Io,
+    /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
+    /// goes, and this makes it the monitor's: given up when nobody waits any more, by the monitor's own end.
+    rootfs: Option<OwnedFd>,
 }
 
 impl Supervisor {
@@ -149,6 +152,7 @@ impl Supervisor {
             stop_wanted: None,
             deaf: None,
             io: Io::new()?,
+            rootfs: None,
         })
     }
 
@@ -295,12 +299,12 @@ impl Supervisor {
     /// A starter has reported.
     fn starter_ready(&mut self, at: usize) {
         let Some(session) = &mut self.sessions[at] else { return };
-        let Some((_, socket)) = session.starter.take() else { return };
+        let Some((starter, socket)) = session.starter.take() else { return };
         self.io.dirty = true;
         let report = launch::report(&socket, &mut self.io.input);
         self.watch.remove(socket.as_fd());
         match at {
-            MAIN => self.started(report),
+            MAIN => self.started(report, starter),
             _ => self.exec_started(at, report),
         }
         launch::acknowledge(&socket);
