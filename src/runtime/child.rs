@@ -38,6 +38,8 @@ impl Channel {
 pub(super) fn launch(work: impl FnOnce(&Channel) -> StartError) -> Result<Started, StartError> {
     let (ours, theirs) = fdpass::pair().map_err(StartError::at("socketpair"))?;
     let pid = spawn::fork(|| {
+        // If this process's starter is killed nobody knows of this one: not even that it has to be ended.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
         let channel = Channel(theirs.try_clone().expect("a descriptor more"));
         channel.error(&work(&channel));
         1
@@ -139,6 +141,8 @@ fn prepare(spec: &Process, filter: Option<&Filter>) -> Result<PathBuf, StartErro
     // Root sees what the user may not, and the user what root may not (a file system that trusts no other).
     let entered = enter();
     process::close_on_exec_from(3).map_err(StartError::at("close_range"))?;
+    // The starter ends when the program runs. A filter might forbid this call.
+    rustix::process::set_parent_process_death_signal(None).map_err(|err| StartError::other(format!("prctl: {err}")))?;
     confine::apply(spec, filter)?;
     entered.or_else(|_| enter())?;
     stay_inside(directory)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::state::store::PROBE;
 use crate::sys::mounts::{self, Overlay};
 
 /// Mounts layers (the lowest first) with a writable one above them on `target`, in this mount namespace.
@@ -39,7 +40,7 @@ pub fn mount_read_only(layers: &[PathBuf], target: &Path, rootless: bool) -> io:
 /// # Errors
 /// Why not.
 pub fn overlay_supported(dir: &Path, rootless: bool) -> io::Result<()> {
-    let probe = dir.join(format!(".overlay-{}", std::process::id()));
+    let probe = dir.join(format!("{PROBE}{}", std::process::id()));
     let [lower, upper, work, target] = ["lower", "upper", "work", "target"].map(|name| probe.join(name));
     let tried = (|| {
         for dir in [&lower, &upper, &work, &target] {

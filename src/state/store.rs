@@ -13,6 +13,8 @@ use super::{Error, Result};
 
 /// Marks a directory that is being made or removed: nobody lists it, and whoever finds it without an owner ends it.
 const GONE: &str = ".gone-";
+/// Marks a directory in which a process, whose number follows, tries something out for a moment.
+pub const PROBE: &str = ".overlay-";
 
 /// Reserves a name for a container: symlink(2) fails if it is taken.
 ///
@@ -155,7 +157,10 @@ pub fn sweep(home: &Home) {
         bury(home, &id);
     }
     for entry in fs::read_dir(home.containers()).into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(GONE.as_bytes()) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let abandoned = |pid: &str| !Path::new("/proc").join(pid).exists();
+        if name.starts_with(GONE) || name.strip_prefix(PROBE).is_some_and(abandoned) {
             let _ = remove_tree(&entry.path());
         }
     }

@@ -25,6 +25,7 @@ mod listing;
 mod logs;
 mod memory;
 mod process_model;
+mod races;
 mod run;
 mod security;
 mod server;

@@ -105,10 +105,11 @@ fn no_working_directory_outside_the_container() {
     env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
     for fd in 3..20 {
         let dir = format!("/proc/self/fd/{fd}");
-        let run = env.docker(["run", "--rm", "-w", &dir, "busybox", "ls"]);
-        assert_ne!(run.code, 0, "{dir}: {}", run.out);
-        let exec = env.docker(["exec", "-w", &dir, "c1", "ls"]);
-        assert_ne!(exec.code, 0, "{dir}: {}", exec.out);
+        // What is open is no directory, or one of the container's own; where there is no path to it, pwd fails.
+        for command in [["run", "--rm", "-w", &dir, "busybox", "pwd"], ["exec", "-w", &dir, "c1", "pwd", "-P"]] {
+            let output = env.docker(command);
+            assert!(output.code > 1 || output.out == "/sys/fs/cgroup\n", "{dir}: {output:?}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The launcher of real containers: the runtime, called in a starter.
 
+use std::time::Duration;
+
 use super::launch::{Launched, Launcher, Refusal, Stdio};
 use crate::holder::Entered;
 use crate::monitor::protocol::Failure;
@@ -7,6 +9,10 @@ use crate::runtime::{self, Exec, Start, StartError, StartErrorKind, Started};
 use crate::state::exec::ExecRecord;
 use crate::state::paths::Home;
 use crate::state::store;
+use crate::sys::pidfd;
+
+/// How long a container may take to end that a process could not be started in: the reason may be that it ends.
+const DYING: Duration = Duration::from_millis(100);
 
 /// One container, for the runtime.
 #[derive(Debug)]
@@ -35,7 +41,15 @@ impl Launcher for Container {
     fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
         let exec = Exec { home: &self.home, record: &record, session, init, cgroup: None, stdio: streams(stdio) };
-        launched(runtime::exec(exec))
+        let container = pidfd::open(init);
+        let result = runtime::exec(exec);
+        if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
+            && container.map_or(true, |container| pidfd::wait_exit(container, DYING).is_ok())
+        {
+            let message = format!("container {} is not running", self.id);
+            return Err(Refusal { failure: Failure::Conflict, message });
+        }
+        launched(result)
     }
 
     fn delete(&self) {
