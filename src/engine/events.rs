@@ -88,7 +88,7 @@ impl Events {
                     sink(&event)?;
                 }
             }
-            let left = self.options.until.map(|until| until - now);
+            let left = self.options.until.map(|until| until.saturating_sub(now));
             if left.is_some_and(|left| left <= 0) || !self.wait(gone, left)? {
                 return Ok(());
             }

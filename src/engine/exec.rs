@@ -1,6 +1,7 @@
 //! Exec sessions: further processes in a running container.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -37,7 +38,13 @@ impl Engine {
         record.container = view.record.id.clone();
         let dir = self.home.container(&record.container).exec(&record.id);
         let made = (|| {
-            fs::create_dir_all(&dir).map_err(state::Error::at(&dir))?;
+            // Not the run directory: it may have gone with its container just now, and nobody would remove it again.
+            for new in [dir.parent().unwrap_or(&dir), &dir] {
+                match fs::create_dir(new) {
+                    Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(state::Error::at(new)(err)),
+                    _ => {}
+                }
+            }
             atomic::write_json(&dir.join("exec.json"), &record, Durability::Process)?;
             let index = self.home.execs();
             fs::create_dir_all(&index).map_err(state::Error::at(&index))?;
@@ -48,9 +55,14 @@ impl Engine {
         })();
         if let Err(err) = made {
             let _ = fs::remove_dir_all(&dir);
-            return Err(err.into());
+            return match err {
+                state::Error::Missing(_) => {
+                    Err(Error::Conflict(format!("container {} is not running", record.container)))
+                }
+                err => Err(err.into()),
+            };
         }
-        self.emit(&view.record, &format!("exec_create: {}", record.cmd.join(" ")), &[("execID", record.id.clone())])?;
+        self.emit(&view.record, &format!("exec_create: {}", record.cmd.join(" ")), &[("execID", record.id.clone())]);
         Ok(record.id)
     }
 

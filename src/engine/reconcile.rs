@@ -7,7 +7,6 @@ use crate::model::signal;
 use crate::model::time;
 use crate::state::atomic::Durability;
 use crate::state::container::{StateRecord, Status};
-use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
 use crate::sys::{pidfd, process};
@@ -51,12 +50,12 @@ impl Engine {
         state.exits += 1;
         store::save_state(&self.home, id, &state, Durability::Disk)?;
         let record = store::load(&self.home, id)?;
-        events::append(&self.home, &Event::container(&record, "die", &[("exitCode", LOST.to_string())]))?;
+        self.emit(&record, "die", &[("exitCode", LOST.to_string())]);
         store::remove_execs(&self.home, id);
         tracing::warn!(container = %id, "{}; recorded as exited with {LOST}", state.error);
         if record.host_config.auto_remove {
             store::remove(&self.home, id, &record.name)?;
-            events::append(&self.home, &Event::container(&record, "destroy", &[]))?;
+            self.emit(&record, "destroy", &[]);
         }
         Ok(state)
     }

@@ -49,7 +49,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Nanos> {
 
 /// Reads a moment of a request: `1700000000`, `1700000000.000000001`, RFC 3339, or a Go duration before now (`10m`).
 pub fn parse_moment(text: &str, now: Nanos) -> Option<Nanos> {
-    parse_unix(text).or_else(|| parse_rfc3339(text)).or_else(|| Some(now - parse_duration(text)?))
+    parse_unix(text).or_else(|| parse_rfc3339(text)).or_else(|| now.checked_sub(parse_duration(text)?))
 }
 
 fn parse_unix(text: &str) -> Option<Nanos> {
@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(parse_moment("1.5", 0), Some(1_500_000_000));
         assert_eq!(parse_moment("1h30m", 6000 * SECOND), Some(600 * SECOND));
         assert_eq!(parse_moment("never", 0), None);
+        assert_eq!(parse_moment("-9223372036s", SECOND), None);
         assert_eq!(parse_duration("500ms"), Some(500_000_000));
         assert_eq!(parse_duration("5 apples"), None);
     }

@@ -141,12 +141,25 @@ fn prepare(spec: &Process, filter: Option<&Filter>) -> Result<PathBuf, StartErro
     process::close_on_exec_from(3).map_err(StartError::at("close_range"))?;
     confine::apply(spec, filter)?;
     entered.or_else(|_| enter())?;
+    stay_inside(directory)?;
     let environment = spec.env().as_deref().unwrap_or_default();
     find(name, environment)
 }
 
+/// Refuses a working directory that no path below this root leads to: through `/proc/self/fd` or another process's
+/// `/proc/PID/cwd` it could be one that this process, but not its program, has opened.
+fn stay_inside(directory: &Path) -> Result<(), StartError> {
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
+        _ => Err(StartError::other(format!(
+            "current working directory is outside of container mount namespace root: \"{}\"",
+            directory.display()
+        ))),
+    }
+}
+
 /// Whether a stream is the null device, which belongs to everybody.
-fn is_null(stream: BorrowedFd<'_>) -> bool {
+pub(super) fn is_null(stream: BorrowedFd<'_>) -> bool {
     rustix::fs::fstat(stream).is_ok_and(|stat| {
         rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device()
             && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3)

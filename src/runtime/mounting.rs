@@ -110,7 +110,7 @@ pub(super) fn restrict(linux: &Linux, read_only: bool) -> Result<(), StartError>
             Ok(_) => (|| {
                 let null = match &null {
                     Some(null) => null,
-                    None => null.insert(fs::File::open("/dev/null")?),
+                    None => null.insert(open_null()?),
                 };
                 mounts::bind_fd(std::os::fd::AsFd::as_fd(null), path)
             })(),
@@ -119,6 +119,17 @@ pub(super) fn restrict(linux: &Linux, read_only: bool) -> Result<(), StartError>
         ignore_missing(masked).map_err(StartError::at(path.display()))?;
     }
     Ok(())
+}
+
+/// The null device, to hide files behind. /dev may be a volume, whose owner could have put anything there.
+fn open_null() -> io::Result<fs::File> {
+    use std::os::fd::AsFd;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
+    if !child::is_null(null.as_fd()) {
+        return Err(io::Error::other("/dev/null is not the null device"));
+    }
+    Ok(null.into())
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

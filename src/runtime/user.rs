@@ -29,7 +29,7 @@ fn users(passwd: &str) -> impl Iterator<Item = Entry<'_>> {
     passwd.lines().filter_map(|line| {
         let fields: Vec<&str> = line.trim().split(':').collect();
         let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
-        Some(Entry { name, uid: uid.parse().ok()?, gid: gid.parse().ok()?, home })
+        Some(Entry { name, uid: in_range(uid)?, gid: in_range(gid)?, home })
     })
 }
 
@@ -38,7 +38,7 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     group.lines().filter_map(|line| {
         let fields: Vec<&str> = line.trim().split(':').collect();
         let [name, _, gid, ..] = fields[..] else { return None };
-        Some((name, gid.parse().ok()?, fields.get(3).copied().unwrap_or_default()))
+        Some((name, in_range(gid)?, fields.get(3).copied().unwrap_or_default()))
     })
 }
 
@@ -83,21 +83,25 @@ fn find_group(group: &str, name: &str) -> Result<u32, StartError> {
     found.or(id(name)?).ok_or_else(missing)
 }
 
+/// An id that exists: the highest number means "leave it as it is" to the kernel, which would leave root.
+fn in_range(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id <= i32::MAX.unsigned_abs())
+}
+
 /// A number, if it is one.
 fn id(text: &str) -> Result<Option<u32>, StartError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
     }
-    let in_range = text.parse().ok().filter(|id| *id <= i32::MAX.unsigned_abs());
-    in_range.map(Some).ok_or_else(|| StartError::other("uids and gids must be in range 0-2147483647"))
+    in_range(text).map(Some).ok_or_else(|| StartError::other("uids and gids must be in range 0-2147483647"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PASSWD: &str =
-        "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/var/www:/bin/false\n42:x:7:8::/seven:\nbad:x:y:z\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/var/www:/bin/false\n42:x:7:8::/seven:\nbad:x:y:z\n\
+         none:x:4294967295:0::/:\n";
     const GROUP: &str = "root:x:0:\nwww:x:33:\nadm:x:4:root,www\nvideo:x:44:www\n";
 
     fn who(asked: &str) -> Result<User, StartError> {
@@ -124,6 +128,7 @@ mod tests {
         assert!(who("www:nogroup").expect_err("group").message.contains("no matching entries in group file"));
         assert!(who("4294967295").is_err());
         assert!(who("99999999999999").is_err());
+        assert!(who("none").is_err());
     }
 
     #[test]

@@ -22,12 +22,12 @@ const GONE: &str = ".gone-";
 /// [`Error::NameTaken`], or those of the file system.
 pub fn reserve_name(home: &Home, name: &str, id: &str) -> Result<()> {
     let link = home.names().join(name);
-    loop {
+    for _ in 0..1000 {
         match symlink(Path::new("..").join(id), &link) {
             Ok(()) => return Ok(()),
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
                 let Some(owner) = name_owner(home, name) else { continue };
-                if home.container(&owner).data.exists() {
+                if home.container(&owner).data.exists() && !bury(home, &owner) {
                     return Err(Error::NameTaken { name: name.to_owned(), owner });
                 }
                 release_name(home, name, &owner)?;
@@ -38,6 +38,8 @@ pub fn reserve_name(home: &Home, name: &str, id: &str) -> Result<()> {
             Err(err) => return Err(Error::at(&link)(err)),
         }
     }
+    // What is there is no link to a container, and none of ours to take away.
+    Err(Error::at(&link)(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// The id of the container that has this name.
@@ -147,13 +149,53 @@ pub fn remove_execs(home: &Home, id: &str) {
     let _ = fs::remove_dir_all(execs);
 }
 
-/// Ends removals whose process was killed.
+/// Ends creations, renames and removals whose process was killed.
 pub fn sweep(home: &Home) {
+    for id in ids(home).unwrap_or_default() {
+        bury(home, &id);
+    }
     for entry in fs::read_dir(home.containers()).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(GONE.as_bytes()) {
             let _ = remove_tree(&entry.path());
         }
     }
+    for entry in fs::read_dir(home.names()).into_iter().flatten().flatten() {
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(id) = name_owner(home, &name) else { continue };
+        let paths = home.container(&id);
+        // A name is reserved by whoever holds this lock.
+        let lock = Lock::try_exclusive(&paths.verb_lock());
+        let dead = match &lock {
+            Ok(Some(_)) => load(home, &id).is_ok_and(|record| record.name != name),
+            Ok(None) => false,
+            Err(_) => !paths.data.exists(),
+        };
+        if dead {
+            let _ = release_name(home, &name, &id);
+        }
+    }
+    for entry in fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten() {
+        if let Some(id) = entry_id(&entry.path())
+            && !home.container(id).data.exists()
+            && !Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true)
+        {
+            let _ = remove_run(home, id);
+        }
+    }
+}
+
+/// Removes what a killed creation left: a directory without a record, which nobody has locked. True if it was one.
+fn bury(home: &Home, id: &str) -> bool {
+    let paths = home.container(id);
+    if paths.record().exists() {
+        return false;
+    }
+    let Ok(Some(_lock)) = Lock::try_exclusive(&paths.verb_lock()) else { return false };
+    if paths.record().exists() {
+        return false;
+    }
+    let gone = home.containers().join(format!("{GONE}{id}"));
+    fs::rename(&paths.data, &gone).is_ok() && remove_tree(&gone).is_ok()
 }
 
 /// Removes a tree; two may do it at once.
@@ -188,5 +230,35 @@ mod tests {
         assert!(ids(&home).expect("list").is_empty());
         reserve_name(&home, "web", &b).expect("free again");
         reserve_name(&home, "web", &a).expect("its container never came to be");
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        let made = |name: &str| {
+            let record = ContainerRecord { id: random_id(), name: name.to_owned(), ..ContainerRecord::default() };
+            reserve_name(&home, name, &record.id).expect("name");
+            fs::create_dir_all(home.container(&record.id).data).expect("container");
+            record
+        };
+        // Killed while it was created; being created; killed while it was renamed.
+        let (killed, alive, renamed) = (made("killed"), made("alive"), made("new"));
+        let lock = Lock::exclusive(&home.container(&alive.id).verb_lock()).expect("lock");
+        save(&home, &renamed).expect("record");
+        reserve_name(&home, "old", &renamed.id).expect("name");
+        let leftover = home.container(&killed.id).run;
+        fs::create_dir_all(&leftover).expect("run directory");
+
+        sweep(&home);
+        assert!(!home.container(&killed.id).data.exists() && !leftover.exists());
+        let owner = |name: &str| name_owner(&home, name);
+        assert_eq!([owner("killed"), owner("old")], [None, None]);
+        assert_eq!([owner("alive"), owner("new")], [Some(alive.id), Some(renamed.id)]);
+        drop(lock);
+        // A name is free at once, without a sweep.
+        reserve_name(&home, "alive", &random_id()).expect("its creator is dead");
+        fs::write(home.names().join("odd"), "").expect("file");
+        assert!(reserve_name(&home, "odd", &random_id()).is_err());
     }
 }

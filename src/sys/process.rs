@@ -154,6 +154,16 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Gives this process and those that it will start a session keyring of their own: the keys of the login session are
+/// no business of a container's. Without effect where there are no keyrings, or no room for one more.
+#[allow(unsafe_code)]
+pub fn leave_session_keyring() {
+    use nix::libc;
+    let anonymous: *const libc::c_char = std::ptr::null();
+    // SAFETY: for this operation the pointer is a name or null; nothing is written.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+}
+
 /// Becomes another program.
 ///
 /// # Errors

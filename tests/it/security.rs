@@ -100,6 +100,19 @@ fn ids_are_the_users_not_the_hosts() {
 }
 
 #[test]
+fn no_working_directory_outside_the_container() {
+    let env = Env::with_busybox();
+    env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
+    for fd in 3..20 {
+        let dir = format!("/proc/self/fd/{fd}");
+        let run = env.docker(["run", "--rm", "-w", &dir, "busybox", "ls"]);
+        assert_ne!(run.code, 0, "{dir}: {}", run.out);
+        let exec = env.docker(["exec", "-w", &dir, "c1", "ls"]);
+        assert_ne!(exec.code, 0, "{dir}: {}", exec.out);
+    }
+}
+
+#[test]
 fn other_users_are_refused() {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let env = Env::new();

@@ -33,6 +33,9 @@ impl Handover {
     }
 }
 
+/// Most bytes of a detach sequence's text: far less than a packet to a monitor holds.
+const DETACH_KEYS: usize = 4096;
+
 impl Engine {
     /// Announces an attach to the container's monitor; one is launched if there is none, for clients attach before
     /// they start. A start waits for announced attaches, so that no byte is lost.
@@ -42,13 +45,20 @@ impl Engine {
     pub fn attach(&self, name: &str, options: &AttachOptions) -> Result<Handover> {
         let view = self.container(name)?;
         let record = &view.record;
+        if options.detach_keys.len() > DETACH_KEYS {
+            return Err(Error::InvalidParameter("detachKeys is too long".to_owned()));
+        }
         // A monitor on its way out refuses or drops the connection: then the next one is asked.
         for _ in 0..8 {
             let mut options = options.clone();
             options.stdin &= record.config.open_stdin;
-            match client::launch(&self.home, &record.id)?.attach(options) {
+            let monitor = client::launch(&self.home, &record.id);
+            if monitor.is_err() && !self.home.container(&record.id).record().exists() {
+                return Err(Error::no_container(name));
+            }
+            match monitor?.attach(options) {
                 Ok(announced) => {
-                    self.emit(record, "attach", &[])?;
+                    self.emit(record, "attach", &[]);
                     return Ok(Handover::new(announced, record.config.tty));
                 }
                 Err(err) if matches!(err.kind(), ErrorKind::Conflict) => self.await_monitor_end(&record.id)?,

@@ -17,7 +17,6 @@ use crate::model::time;
 use crate::spec::security::{self, Security};
 use crate::spec::{self};
 use crate::state::container::{ContainerRecord, Driver};
-use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
 
@@ -102,7 +101,7 @@ impl Engine {
         };
         validate(&record)?;
         self.make(&mut record, &mut warnings)?;
-        events::append(&self.home, &Event::container(&record, "create", &[]))?;
+        self.emit(&record, "create", &[]);
         Ok(Created { id: record.id, warnings })
     }
 
@@ -110,9 +109,15 @@ impl Engine {
     /// all of it back.
     fn make(&self, record: &mut ContainerRecord, warnings: &mut Vec<String>) -> Result<()> {
         let paths = self.home.container(&record.id);
-        fs::create_dir_all(&paths.data).map_err(state::Error::at(&paths.data))?;
-        // Held until the record is there: a directory without a record and without this lock is a dead one.
-        let lock = Lock::exclusive(&paths.verb_lock())?;
+        // Held until the record is there: a directory without a record and without this lock is a dead one, and may be
+        // swept away between the two steps.
+        let lock = loop {
+            fs::create_dir_all(&paths.data).map_err(state::Error::at(&paths.data))?;
+            match Lock::exclusive(&paths.verb_lock()) {
+                Err(state::Error::Missing(_)) => {}
+                other => break other?,
+            }
+        };
         let made = (|| {
             if record.name.is_empty() {
                 self.draw_name(record)?;
@@ -212,7 +217,7 @@ impl Engine {
             return Err(err.into());
         }
         store::release_name(&self.home, &old, &id)?;
-        events::append(&self.home, &Event::container(&record, "rename", &[("oldName", format!("/{old}"))]))?;
+        self.emit(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }
 }

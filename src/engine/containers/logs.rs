@@ -82,6 +82,8 @@ impl Logs {
             return Ok(Round::End);
         }
         self.inotify.drain().map_err(Error::system("cannot watch the log"))?;
+        // As a wait does: the lock file of a monitor that is killed is closed, and nothing else tells of it.
+        let _ = self.inotify.watch(&self.engine.home.container(&self.id).run, Mask::CLOSE_WRITE);
         // Looked at before the last read: what was printed before the end was recorded is then read.
         self.ended = !self.engine.view(&self.id).is_ok_and(|view| view.state.is_running());
         // Something may have come between the read and the drain, and will not be told again.

@@ -31,16 +31,20 @@ impl Engine {
                     view.record.name
                 )));
             }
-            self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())])?;
+            self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);
             self.end(&view, signal::KILL, -1)?;
         }
-        self.quit_monitor(&id)?;
+        // Held until all is gone: an attach just now must not launch a monitor for a container that vanishes.
+        let _alone = self.without_monitor(&id)?;
         match store::remove(&self.home, &id, &view.record.name) {
             // `--rm` was quicker, and has told of it.
-            Err(state::Error::Missing(_)) if view.record.host_config.auto_remove => return Ok(()),
+            Err(state::Error::Missing(_)) if view.record.host_config.auto_remove => {
+                // The lock was made anew after that.
+                return Ok(store::remove_run(&self.home, &id)?);
+            }
             other => other.map_err(|err| gone(err.into()))?,
         }
-        events::append(&self.home, &Event::container(&view.record, "destroy", &[]))?;
+        self.emit(&view.record, "destroy", &[]);
         self.sweep_layers_of(&view.record.image_id);
         Ok(())
     }
@@ -81,7 +85,9 @@ impl Engine {
             }
         }
         let attributes = [("reclaimed".to_owned(), freed.to_string())].into();
-        events::append(&self.home, &Event::new("container", "prune", "", attributes))?;
+        if let Err(err) = events::append(&self.home, &Event::new("container", "prune", "", attributes)) {
+            tracing::warn!("event prune is lost: {err}");
+        }
         Ok((removed, freed))
     }
 }

@@ -11,6 +11,7 @@ use crate::monitor::client;
 use crate::state::container::ContainerRecord;
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
+use crate::state::{self};
 
 impl Engine {
     /// Stops a container: its stop signal, then SIGKILL after the timeout in seconds (negative: never). The monitor
@@ -31,9 +32,10 @@ impl Engine {
         let record = &view.record;
         let own = record.config.stop_signal.as_deref().filter(|text| !text.is_empty()).and_then(signal::parse);
         let signal = signal.or(own).unwrap_or(signal::TERM);
-        self.emit(record, "kill", &[("signal", signal.to_string())])?;
+        self.emit(record, "kill", &[("signal", signal.to_string())]);
         self.end(view, signal, stop_timeout(timeout, &record.config))?;
-        self.emit(record, "stop", &[])
+        self.emit(record, "stop", &[]);
+        Ok(())
     }
 
     /// Stops a container if it runs, and starts it.
@@ -50,7 +52,8 @@ impl Engine {
             Ok(()) | Err(Error::NotModified) => {}
             Err(err) => return Err(err),
         }
-        self.emit(&view.record, "restart", &[])
+        self.emit(&view.record, "restart", &[]);
+        Ok(())
     }
 
     /// Sends a signal; none: SIGKILL, whose effect is waited for.
@@ -66,7 +69,7 @@ impl Engine {
             return Err(not_running());
         }
         let Some(monitor) = client::connect(&self.home, &view.record.id)? else { return Err(not_running()) };
-        self.emit(&view.record, "kill", &[("signal", signal.to_string())])?;
+        self.emit(&view.record, "kill", &[("signal", signal.to_string())]);
         if signal == signal::KILL {
             // Its own second SIGKILL would be another event.
             return self.end(&view, signal, -1);
@@ -113,23 +116,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Has an idle monitor (of a container that clients attached to and nobody started) leave.
-    pub(super) fn quit_monitor(&self, id: &str) -> Result<()> {
-        if let Some(monitor) = client::connect(&self.home, id)? {
-            // An idle monitor has nothing to stop: it leaves, and its clients with it.
-            let _ = monitor.stop(signal::KILL, 0);
+    /// Has an idle monitor (of a container that clients attached to and nobody started) leave, and lets no other one
+    /// come until the lock is dropped.
+    pub(super) fn without_monitor(&self, id: &str) -> Result<Lock> {
+        let paths = self.home.container(id);
+        std::fs::create_dir_all(&paths.run).map_err(state::Error::at(&paths.run))?;
+        for _ in 0..20 {
+            if let Some(lock) = Lock::try_exclusive(&paths.monitor_lock())? {
+                return Ok(lock);
+            }
+            if let Some(monitor) = client::connect(&self.home, id)? {
+                // An idle monitor has nothing to stop: it leaves, and its clients with it.
+                let _ = monitor.stop(signal::KILL, 0);
+            }
+            self.await_monitor_end(id)?;
         }
-        self.await_monitor_end(id)
+        Err(Error::System("the container's monitors come again and again".to_owned()))
     }
 
-    /// Tells the event log.
-    pub(in crate::engine) fn emit(
-        &self,
-        record: &ContainerRecord,
-        action: &str,
-        extra: &[(&str, String)],
-    ) -> Result<()> {
-        Ok(events::append(&self.home, &Event::container(record, action, extra))?)
+    /// Tells the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing
+    /// containers.
+    pub(in crate::engine) fn emit(&self, record: &ContainerRecord, action: &str, extra: &[(&str, String)]) {
+        if let Err(err) = events::append(&self.home, &Event::container(record, action, extra)) {
+            tracing::warn!(container = %record.id, "event {action} is lost: {err}");
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Connections on `monitor.sock`: requests in, answers out.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 use super::attached::{Client, Options};
 use super::watch::Role;
-use super::{MAIN, Phase, Supervisor};
+use super::{DEAF, MAIN, Phase, Supervisor};
 use crate::monitor::detach::{self, Detach};
 use crate::monitor::protocol::{self, Attach, Failure, MAX_PACKET, Reply, Request};
 use crate::state::exec::ExecRecord;
@@ -66,9 +67,29 @@ impl Supervisor {
     /// Takes all waiting connections.
     pub(super) fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
-        while let Ok(Some(socket)) = fdpass::accept(listener.as_fd()) {
+        loop {
+            let socket = match fdpass::accept(listener.as_fd()) {
+                Ok(Some(socket)) => socket,
+                Ok(None) => return,
+                Err(_) => {
+                    // Too many open files: who waits would be reported all the time.
+                    self.watch.remove(listener.as_fd());
+                    self.deaf = Some(Instant::now());
+                    return;
+                }
+            };
             if self.watch.add(socket.as_fd(), Role::Connection(socket.as_raw_fd()), Interest::IN).is_ok() {
                 self.connections.push(Connection { socket, waits: Waits::Request });
+            }
+        }
+    }
+
+    /// Lets clients in again, some time after there was no descriptor left for one.
+    pub(super) fn listen_again(&mut self) {
+        if self.deaf.is_some_and(|since| since.elapsed() >= DEAF) {
+            self.deaf = None;
+            if let Some(listener) = &self.listener {
+                let _ = self.watch.add(listener.as_fd(), Role::Listener, Interest::IN);
             }
         }
     }
@@ -150,6 +171,10 @@ impl Supervisor {
                 self.main_mut().clients.iter_mut().for_each(Client::drop_now);
                 self.leave();
                 not_running()
+            }
+            Request::Stop { signal, timeout_s } if self.phase == Phase::Starting => {
+                self.stop_wanted = Some((signal, timeout_s));
+                Outcome::Later(Waits::End)
             }
             Request::Signal { .. } | Request::Stop { .. } if !running => not_running(),
             Request::Signal { signal } => match self.signal_main(signal) {

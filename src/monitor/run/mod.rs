@@ -43,6 +43,8 @@ use crate::sys::spawn::{self, Ended, SIGKILL, Signals, Timer};
 const DESERTED: Duration = Duration::from_secs(2);
 /// After so long without an event the buffers' pages are given back.
 const AT_REST: Duration = Duration::from_millis(500);
+/// How long nobody is let in after there was no descriptor left for one.
+const DEAF: Duration = Duration::from_millis(100);
 /// The container's own session among [`Supervisor::sessions`].
 const MAIN: usize = 0;
 
@@ -96,6 +98,10 @@ struct Supervisor {
     orphans: Vec<Ended>,
     /// When a stop becomes a kill.
     deadline: Option<Instant>,
+    /// A stop that came while a starter worked: signal and timeout.
+    stop_wanted: Option<(i32, i64)>,
+    /// Since when nobody is let in, for want of descriptors.
+    deaf: Option<Instant>,
     io: Io,
     /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
     /// goes, and this makes it the monitor's: given up when nobody waits any more, by the monitor's own end.
@@ -143,6 +149,8 @@ impl Supervisor {
             connections: Vec::new(),
             orphans: Vec::new(),
             deadline: None,
+            stop_wanted: None,
+            deaf: None,
             io: Io::new()?,
             rootfs: None,
         })
@@ -155,6 +163,7 @@ impl Supervisor {
         loop {
             ready.clear();
             self.watch.wait(self.patience(), &mut ready)?;
+            self.listen_again();
             if ready.is_empty() {
                 self.rest();
                 if self.phase == Phase::Idle && self.is_deserted() && since.elapsed() >= DESERTED {
@@ -182,6 +191,7 @@ impl Supervisor {
     /// How long to wait for events.
     fn patience(&self) -> Option<Duration> {
         match self.phase {
+            _ if self.deaf.is_some() => Some(DEAF),
             Phase::Idle if self.is_deserted() => Some(DESERTED),
             _ if self.io.dirty => Some(AT_REST),
             _ => None,
@@ -339,11 +349,12 @@ impl Supervisor {
             Phase::Running => {
                 self.stop(self.settings.stop_signal, self.settings.stop_timeout);
             }
+            Phase::Starting => self.stop_wanted = Some((self.settings.stop_signal, self.settings.stop_timeout)),
             Phase::Idle => {
                 self.close_door();
                 self.phase = Phase::Over;
             }
-            _ => {}
+            Phase::Over => {}
         }
     }
 

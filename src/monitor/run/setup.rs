@@ -37,6 +37,7 @@ pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    process::leave_session_keyring();
     let launcher = Container::new(&home, &id, entered);
     match main(home, &id, Box::new(launcher)) {
         0 => ExitCode::SUCCESS,
@@ -80,6 +81,11 @@ fn prepare(home: Home, id: &str, launcher: Box<dyn Launcher>) -> io::Result<Opti
     let paths = home.container(id);
     fs::create_dir_all(&paths.run)?;
     let Some(lock) = take_lock(&paths.monitor_lock(), &paths.monitor_socket())? else { return Ok(None) };
+    if !paths.record().exists() {
+        // Removed between the two looks; what was made here would be nobody's.
+        let _ = store::remove_run(&home, id);
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let listener = fdpass::listen(&paths.monitor_socket())?;
     Supervisor::new(home, id, settings(&record), launcher, lock, listener).map(Some)
 }

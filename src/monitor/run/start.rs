@@ -91,6 +91,9 @@ impl Supervisor {
         self.commit(Durability::Process);
         self.emit("start", &[]);
         self.answer_all(&Reply::Running { pid }, |waits| matches!(waits, Waits::Start));
+        if let Some((signal, timeout_s)) = self.stop_wanted.take() {
+            self.stop(signal, timeout_s);
+        }
     }
 
     /// Nothing runs: records why, as dockerd does, and ends.
