@@ -12,8 +12,8 @@
 //! | `pierless holder` | whoever first needs the user's namespaces | until no pierless process needs them | one |
 //! | `pierless VERB` | a person | the verb | few |
 //!
-//! Every role but the holder enters the user's namespaces first thing in `main` (see [`holder::enter`]), before any
-//! thread exists. No process is another's keeper: the API can be killed at any instant and no container notices.
+//! Every role but the holder enters the user's namespaces before any thread exists (see [`holder::enter`]): verbs and
+//! monitors first thing in `main`, `serve` at its first engine call (see [`api::gate`]), so that a ping is quick. No process is another's keeper: the API can be killed at any instant and no container notices.
 //!
 //! # Rooms and arrows: imports go down only
 //!

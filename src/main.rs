@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use pierless::api::gate::Gate;
 use pierless::cli::args::{CommandLine, Serve, Verb};
 use pierless::engine::Engine;
 use pierless::state::paths::Home;
@@ -45,7 +46,12 @@ fn serve(args: Serve, home: Home) -> ExitCode {
         socket: args.socket.unwrap_or_else(|| home.socket()),
         idle_timeout: (args.idle_timeout > 0.0).then(|| Duration::from_secs_f64(args.idle_timeout)),
     };
-    match server::run(Engine::new(home), &options) {
+    let inside = home.clone();
+    let gate = Gate::new(Box::new(move || match holder::enter(&inside) {
+        Ok(entered) => Ok(Box::new(entered)),
+        Err(err) => Err((err.kind(), err.to_string())),
+    }));
+    match server::run(Engine::new(home), gate, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             tracing::error!("{err}");

@@ -8,9 +8,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::body;
 use super::compat::ApiVersion;
+use super::dispatch::Api;
 use super::error::ApiError;
 use super::reply::{Media, Stream};
-use super::work::Work;
 use crate::api::Output;
 use crate::engine::{self, Engine};
 use crate::model::ErrorKind;
@@ -21,8 +21,7 @@ pub struct Cx(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    engine: Arc<Engine>,
-    work: Arc<Work>,
+    api: Api,
     version: ApiVersion,
     method: Method,
     headers: HeaderMap,
@@ -40,8 +39,8 @@ impl AsFd for Gone {
 
 impl Cx {
     /// The context of a request.
-    pub fn new(engine: Arc<Engine>, work: Arc<Work>, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
-        Self(Arc::new(Inner { engine, work, version, method, headers }))
+    pub fn new(api: Api, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
+        Self(Arc::new(Inner { api, version, method, headers }))
     }
 
     /// The API version that the request speaks.
@@ -59,11 +58,6 @@ impl Cx {
         self.0.headers.get(name)?.to_str().ok()
     }
 
-    /// The engine, for calls that do not block.
-    pub fn engine(&self) -> &Arc<Engine> {
-        &self.0.engine
-    }
-
     /// Calls the engine on a blocking thread. The call goes on to its end even if the client leaves.
     ///
     /// # Errors
@@ -72,8 +66,7 @@ impl Cx {
         &self,
         call: impl FnOnce(&Engine) -> engine::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let engine = Arc::clone(&self.0.engine);
-        let job = self.0.work.begin();
+        let (engine, job) = self.0.api.enter()?;
         let span = tracing::Span::current();
         let result = tokio::task::spawn_blocking(move || {
             let _job = job;
@@ -112,8 +105,8 @@ impl Cx {
         &self,
         write: impl FnOnce(&Engine, &mut Output) -> engine::Result<()> + Send + 'static,
     ) -> Result<Stream<M>, ApiError> {
-        let engine = Arc::clone(&self.0.engine);
-        let body = body::stream(self.0.work.begin(), M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
+        let (engine, job) = self.0.api.enter()?;
+        let body = body::stream(job, M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
         Ok(Stream::new(body))
     }
 }

@@ -9,16 +9,17 @@ use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
+use super::body::Body;
 use super::compat;
 use super::cx::Cx;
 use super::error::ApiError;
 use super::extract::Call;
+use super::gate::Gate;
 use super::handlers::absent;
 use super::query;
 use super::reply::Outcome;
 use super::route;
-use super::work::Work;
-use super::{body::Body, compat::ApiVersion};
+use super::work::{Job, Work};
 use crate::engine::Engine;
 
 /// What clients are told in `Server`, after Docker's pattern.
@@ -29,17 +30,29 @@ pub const SERVER: &str = concat!("pierless/", env!("CARGO_PKG_VERSION"), " (linu
 pub struct Api {
     engine: Arc<Engine>,
     work: Arc<Work>,
+    gate: Gate,
 }
 
 impl Api {
     /// An API on this engine.
-    pub fn new(engine: Arc<Engine>, work: Arc<Work>) -> Self {
-        Self { engine, work }
+    pub fn new(engine: Engine, work: Arc<Work>, gate: Gate) -> Self {
+        Self { engine: Arc::new(engine), work, gate }
     }
 
-    /// The engine behind it.
-    pub fn engine(&self) -> Arc<Engine> {
-        Arc::clone(&self.engine)
+    /// The engine for one call, which is work until the job is dropped. The first time, the user's namespaces are
+    /// entered, and what killed processes left is finished beside the call.
+    ///
+    /// # Errors
+    /// The namespaces cannot be entered.
+    pub fn enter(&self) -> Result<(Arc<Engine>, Job), ApiError> {
+        if self.gate.open()? {
+            let (engine, job) = (Arc::clone(&self.engine), self.work.begin());
+            tokio::task::spawn_blocking(move || {
+                let _job = job;
+                engine.recover();
+            });
+        }
+        Ok((Arc::clone(&self.engine), self.work.begin()))
     }
 
     /// Serves one request. Failures are responses too.
@@ -78,16 +91,12 @@ impl Api {
         let (version, path) = compat::negotiate(&path)?;
         let (route, params) = route::find(&head.method, path).ok_or_else(|| absent::failure(&head.method, path))?;
         let call = Call {
-            cx: self.cx(version, head.method, head.headers),
+            cx: Cx::new(self.clone(), version, head.method, head.headers),
             params,
             query: query::pairs(head.uri.query().unwrap_or_default()),
             body: (!body.is_end_stream()).then_some(body),
         };
         route.endpoint.call(call).await
-    }
-
-    fn cx(&self, version: ApiVersion, method: http::Method, headers: HeaderMap) -> Cx {
-        Cx::new(Arc::clone(&self.engine), Arc::clone(&self.work), version, method, headers)
     }
 }
 

@@ -81,6 +81,7 @@ pub mod cx;
 pub mod dispatch;
 pub mod error;
 pub mod extract;
+pub mod gate;
 pub mod handlers;
 pub mod hijack;
 pub mod openapi;

@@ -51,9 +51,9 @@ pub enum Verb {
 
 impl Verb {
     /// Whether it needs the user's namespaces. The others must stay outside: systemd and a login session know the user
-    /// by the id it has there.
+    /// by the id it has there. `serve` enters by itself, at its first engine call.
     pub fn enters_namespaces(&self) -> bool {
-        !matches!(self, Verb::Up | Verb::Down(_) | Verb::Check | Verb::StandIn | Verb::Activated)
+        !matches!(self, Verb::Serve(_) | Verb::Up | Verb::Down(_) | Verb::Check | Verb::StandIn | Verb::Activated)
     }
 }
 

@@ -18,9 +18,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::conn::Conn;
 use self::listen::Listener;
 use crate::api::dispatch::Api;
+use crate::api::gate::Gate;
 use crate::api::work::Work;
 use crate::engine::Engine;
 use crate::model::ErrorKind;
+use crate::sys::memory;
 
 /// How long requests may take to end after a request to terminate.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -73,11 +75,12 @@ impl Error {
     }
 }
 
-/// Serves until idle or told to end. No thread may exist yet.
+/// Serves until idle or told to end. No thread may exist yet. `gate` enters the user's namespaces.
 ///
 /// # Errors
 /// There is nothing to listen on.
-pub fn run(engine: Engine, options: &Options) -> Result<(), Error> {
+pub fn run(engine: Engine, gate: Gate, options: &Options) -> Result<(), Error> {
+    memory::one_arena();
     let listener = Listener::take_or_bind(&options.socket)?;
     let files = getrlimit(Resource::Nofile);
     if let Some(soft) = files.current {
@@ -89,7 +92,7 @@ pub fn run(engine: Engine, options: &Options) -> Result<(), Error> {
         .max_blocking_threads(THREADS)
         .thread_stack_size(THREAD_STACK)
         .build()?;
-    let result = runtime.block_on(async { Server::new(engine, listener)?.serve(options.idle_timeout).await });
+    let result = runtime.block_on(async { Server::new(engine, gate, listener)?.serve(options.idle_timeout).await });
     // Whatever still runs was given its time: do not wait for it again.
     runtime.shutdown_background();
     result
@@ -110,9 +113,9 @@ enum End {
 }
 
 impl Server {
-    fn new(engine: Engine, listener: Listener) -> Result<Self, Error> {
+    fn new(engine: Engine, gate: Gate, listener: Listener) -> Result<Self, Error> {
         let work = Arc::new(Work::default());
-        let api = Api::new(Arc::new(engine), Arc::clone(&work));
+        let api = Api::new(engine, Arc::clone(&work), gate);
         let incoming = UnixListener::from_std(listener.second()?)?;
         Ok(Self { api, work, listener, incoming, conns: Vec::new() })
     }
@@ -121,7 +124,6 @@ impl Server {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tracing::debug!(socket = ?self.listener.path(), passed = self.listener.is_passed(), "serving");
-        self.recover();
         match self.accept_until_end(idle_timeout, &mut terminate, &mut interrupt).await? {
             End::Idle => tracing::debug!("idle"),
             End::Asked => {
@@ -172,15 +174,6 @@ impl Server {
                 _ = interrupt.recv() => return Ok(End::Asked),
             }
         }
-    }
-
-    /// Finishes what killed processes left, beside the first requests.
-    fn recover(&self) {
-        let (engine, job) = (self.api.engine(), self.work.begin());
-        tokio::task::spawn_blocking(move || {
-            let _job = job;
-            engine.recover();
-        });
     }
 
     /// Accepts whatever waits. Returns whether something did.

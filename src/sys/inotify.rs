@@ -12,7 +12,17 @@ pub use rustix::fs::inotify::WatchFlags as Mask;
 
 /// A set of watches; readable when something that is watched has changed.
 #[derive(Debug)]
-pub struct Inotify(OwnedFd);
+pub struct Inotify(Option<OwnedFd>);
+
+impl Drop for Inotify {
+    /// The kernel lets a grace period pass before it closes one, 10 to 20 ms: longer than most requests take. Nobody
+    /// has to wait for that.
+    fn drop(&mut self) {
+        let fd = self.0.take();
+        // If there can be no thread, the descriptor is dropped here with the closure.
+        let _ = std::thread::Builder::new().stack_size(16 * 1024).spawn(move || drop(fd));
+    }
+}
 
 impl Inotify {
     /// An empty set.
@@ -20,7 +30,7 @@ impl Inotify {
     /// # Errors
     /// The user has too many of them (`fs.inotify.max_user_instances`).
     pub fn new() -> io::Result<Self> {
-        Ok(Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?))
+        Ok(Self(Some(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?)))
     }
 
     /// Adds a file or a directory, or more to be told of it.
@@ -28,7 +38,7 @@ impl Inotify {
     /// # Errors
     /// It does not exist; too many watches.
     pub fn watch(&self, path: &Path, mask: Mask) -> io::Result<()> {
-        inotify::add_watch(&self.0, path, mask | Mask::MASK_ADD)?;
+        inotify::add_watch(self.as_fd(), path, mask | Mask::MASK_ADD)?;
         Ok(())
     }
 
@@ -39,7 +49,7 @@ impl Inotify {
     pub fn drain(&self) -> io::Result<()> {
         let mut buffer = [0u8; 4096];
         loop {
-            match rustix::io::read(&self.0, &mut buffer) {
+            match rustix::io::read(self.as_fd(), &mut buffer) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
                 Err(err) => return Err(err.into()),
@@ -66,6 +76,6 @@ pub fn readable_before(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Res
 
 impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.as_ref().expect("open until it is dropped").as_fd()
     }
 }

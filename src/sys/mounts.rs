@@ -65,6 +65,8 @@ fn overlay_by_parts(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
     if let Some((upper, work)) = overlay.upper {
         fsconfig_set_string(fs, "upperdir", upper)?;
         fsconfig_set_string(fs, "workdir", work)?;
+        // A monitor may still hold the overlay of the container's last run, see `monitor::run`, though nobody uses it.
+        fsconfig_set_string(fs, "index", "off")?;
     }
     if overlay.userxattr {
         fsconfig_set_flag(fs, "userxattr")?;
@@ -88,6 +90,7 @@ fn overlay_by_options(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
         escape(upper, &mut options);
         options.extend(b",workdir=");
         escape(work, &mut options);
+        options.extend(b",index=off");
     }
     if overlay.userxattr {
         options.extend(b",userxattr");

@@ -50,6 +50,13 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Pid::from_raw(1))?)
 }
 
+/// Closes what a careless ancestor left open, all but the standard streams. First thing in `main`, before anything that
+/// is owned has been opened.
+pub fn close_strays() {
+    // SAFETY: nothing in this process owns a descriptor yet. Kernels before 5.9 cannot, and keep the strays.
+    unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) };
+}
+
 /// Points standard input, output and error to `/dev/null`.
 pub fn silence_stdio() -> io::Result<()> {
     use rustix::fs::{Mode, OFlags};

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::mounts::{MountPoint, mount_points};
+use super::networks::{NetworkSettings, SummaryNetworks};
 use crate::engine::Engine;
 use crate::engine::containers::{CreateRequest, Top, View};
 use crate::model::config::{ContainerConfig, Empty, object};
-use crate::model::host_config::{HostConfig, PortMap};
-use crate::model::mount::Mount;
-use crate::model::networking::{EndpointSettings, NetworkingConfig};
+use crate::model::host_config::HostConfig;
+use crate::model::networking::NetworkingConfig;
 use crate::model::time::{SECOND, rfc3339};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 
@@ -167,162 +168,6 @@ pub struct GraphDriver {
     pub data: Option<BTreeMap<String, String>>,
 }
 
-/// A mount of a container.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct MountPoint {
-    /// `bind`, `tmpfs`, …
-    pub r#type: String,
-    /// Name of a volume.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// Path on the host.
-    pub source: String,
-    /// Path in the container.
-    pub destination: String,
-    /// Driver of a volume.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub driver: String,
-    /// Options as given.
-    pub mode: String,
-    /// Whether it is writable.
-    #[serde(rename = "RW")]
-    pub rw: bool,
-    /// How mounts travel between it and its source.
-    pub propagation: String,
-}
-
-/// The mounts that a configuration asks for.
-pub fn mount_points(host: &HostConfig) -> Vec<MountPoint> {
-    let bind = |bind: &String| {
-        let mut parts = bind.splitn(3, ':');
-        let (source, target) = (parts.next()?, parts.next()?);
-        let mode = parts.next().unwrap_or_default();
-        let has = |option: &str| mode.split(',').any(|have| have == option);
-        let kinds = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-        let propagation = kinds.into_iter().find(|kind| has(kind)).unwrap_or("rprivate");
-        Some(MountPoint {
-            r#type: "bind".to_owned(),
-            source: source.to_owned(),
-            destination: target.to_owned(),
-            mode: mode.to_owned(),
-            rw: !has("ro"),
-            propagation: propagation.to_owned(),
-            ..MountPoint::default()
-        })
-    };
-    let mount = |mount: &Mount| MountPoint {
-        r#type: mount.r#type.clone(),
-        source: mount.source.clone(),
-        destination: mount.target.clone(),
-        rw: !mount.read_only,
-        propagation: match (&mount.bind_options, mount.r#type.as_str()) {
-            (Some(options), "bind") if !options.propagation.is_empty() => options.propagation.clone(),
-            (_, "bind") => "rprivate".to_owned(),
-            _ => String::new(),
-        },
-        ..MountPoint::default()
-    };
-    let binds = host.binds.iter().flatten().filter_map(bind);
-    binds.chain(host.mounts.iter().flatten().map(mount)).collect()
-}
-
-/// A container's networks.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct NetworkSettings {
-    /// Always empty.
-    pub bridge: String,
-    /// Always empty: its network namespace is its process's.
-    #[serde(rename = "SandboxID")]
-    pub sandbox_id: String,
-    /// Path of its network namespace; empty if it does not run.
-    pub sandbox_key: String,
-    /// Published ports.
-    pub ports: PortMap,
-    /// Connections, by network.
-    pub networks: BTreeMap<String, EndpointSettings>,
-    /// Before API 1.52: the addresses in the default network.
-    #[serde(flatten)]
-    pub flat: Option<FlatAddresses>,
-}
-
-/// The addresses in the default network, as `NetworkSettings` told them before there were several.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct FlatAddresses {
-    /// Always false.
-    pub hairpin_mode: bool,
-    /// Always empty.
-    #[serde(rename = "LinkLocalIPv6Address")]
-    pub link_local_ipv6_address: String,
-    /// Always 0.
-    #[serde(rename = "LinkLocalIPv6PrefixLen")]
-    pub link_local_ipv6_prefix_len: i64,
-    /// Always null.
-    #[serde(rename = "SecondaryIPAddresses")]
-    pub secondary_ip_addresses: Option<Vec<String>>,
-    /// Always null.
-    #[serde(rename = "SecondaryIPv6Addresses")]
-    pub secondary_ipv6_addresses: Option<Vec<String>>,
-    /// The connection's id.
-    #[serde(rename = "EndpointID")]
-    pub endpoint_id: String,
-    /// IPv4 gateway.
-    pub gateway: String,
-    /// IPv6 address.
-    #[serde(rename = "GlobalIPv6Address")]
-    pub global_ipv6_address: String,
-    /// IPv6 prefix length in bits.
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    pub global_ipv6_prefix_len: i64,
-    /// IPv4 address.
-    #[serde(rename = "IPAddress")]
-    pub ip_address: String,
-    /// IPv4 prefix length in bits.
-    #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_len: i64,
-    /// IPv6 gateway.
-    #[serde(rename = "IPv6Gateway")]
-    pub ipv6_gateway: String,
-    /// Hardware address.
-    pub mac_address: String,
-}
-
-impl From<&EndpointSettings> for FlatAddresses {
-    fn from(endpoint: &EndpointSettings) -> Self {
-        let endpoint = endpoint.clone();
-        Self {
-            endpoint_id: endpoint.endpoint_id,
-            gateway: endpoint.gateway,
-            global_ipv6_address: endpoint.global_ipv6_address,
-            global_ipv6_prefix_len: endpoint.global_ipv6_prefix_len,
-            ip_address: endpoint.ip_address,
-            ip_prefix_len: endpoint.ip_prefix_len,
-            ipv6_gateway: endpoint.ipv6_gateway,
-            mac_address: endpoint.mac_address,
-            ..Self::default()
-        }
-    }
-}
-
-impl NetworkSettings {
-    fn of(view: &View) -> Self {
-        let mode = &view.record.host_config.network_mode;
-        let mut networks = view.record.endpoints.clone();
-        networks.retain(|name, _| name != "default");
-        if matches!(mode.as_str(), "bridge" | "none" | "host") {
-            networks.entry(mode.clone()).or_default();
-        }
-        let sandbox_key = match view.state.pid {
-            0 => String::new(),
-            pid => format!("/proc/{pid}/ns/net"),
-        };
-        let flat = Some(networks.get("bridge").map(FlatAddresses::from).unwrap_or_default());
-        Self { sandbox_key, networks, flat, ..Self::default() }
-    }
-}
-
 /// Whose sizes are known: measured only if asked for, for it reads the whole tree.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sizes {
@@ -439,14 +284,6 @@ pub struct Port {
 pub struct SummaryHostConfig {
     /// The network mode.
     pub network_mode: String,
-}
-
-/// What a list tells of networks.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct SummaryNetworks {
-    /// Connections, by network.
-    pub networks: BTreeMap<String, EndpointSettings>,
 }
 
 impl Summary {

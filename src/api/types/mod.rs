@@ -4,6 +4,8 @@ pub mod containers;
 pub mod exec;
 pub mod facts;
 pub mod images;
+pub mod mounts;
+pub mod networks;
 pub mod system;
 
 use schemars::JsonSchema;

@@ -97,6 +97,9 @@ struct Supervisor {
     /// When a stop becomes a kill.
     deadline: Option<Instant>,
     io: Io,
+    /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
+    /// goes, and this makes it the monitor's: given up when nobody waits any more, by the monitor's own end.
+    rootfs: Option<OwnedFd>,
 }
 
 impl Supervisor {
@@ -141,6 +144,7 @@ impl Supervisor {
             orphans: Vec::new(),
             deadline: None,
             io: Io::new()?,
+            rootfs: None,
         })
     }
 
@@ -285,12 +289,12 @@ impl Supervisor {
     /// A starter has reported.
     fn starter_ready(&mut self, at: usize) {
         let Some(session) = &mut self.sessions[at] else { return };
-        let Some((_, socket)) = session.starter.take() else { return };
+        let Some((starter, socket)) = session.starter.take() else { return };
         self.io.dirty = true;
         let report = launch::report(&socket, &mut self.io.input);
         self.watch.remove(socket.as_fd());
         match at {
-            MAIN => self.started(report),
+            MAIN => self.started(report, starter),
             _ => self.exec_started(at, report),
         }
         launch::acknowledge(&socket);

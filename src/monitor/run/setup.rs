@@ -27,6 +27,7 @@ pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
         eprintln!("pierless monitor: this is an internal command");
         return ExitCode::from(2);
     };
+    spawn::close_strays();
     process::set_name(c"pierless");
     let home = Home::from_env(holder::host_uid());
     let entered = match holder::enter(&home) {

@@ -63,12 +63,15 @@ impl Supervisor {
     }
 
     /// The starter has reported: commits the start and tells.
-    pub(super) fn started(&mut self, report: Result<Launched, Refusal>) {
+    pub(super) fn started(&mut self, report: Result<Launched, Refusal>, starter: i32) {
         let launched = match report {
             Ok(launched) => launched,
             Err(refusal) => return self.start_failed(&refusal),
         };
         let pid = launched.pid;
+        // By way of the starter, in whose mount namespace it is mounted, and which lives until this is acknowledged.
+        let mounted = format!("/proc/{starter}/root{}", self.paths.rootfs().display());
+        self.rootfs = rustix::fs::open(mounted, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
         let open_stdin = self.settings.open_stdin;
         let session = self.sessions[MAIN].as_mut().expect("the container's own session stays");
         session.pid = pid;

@@ -1,0 +1,65 @@
+//! The step before the first engine call: entering the user's namespaces.
+//!
+//! Making them takes two setuid programs and several times as long as all else that an answer needs, and most of what
+//! wakes an API (a ping, a version) does not touch the engine. So it is done at the first engine call, on the
+//! runtime's own thread while that is still the only one: a process with threads cannot do it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::ApiError;
+use crate::model::ErrorKind;
+
+/// Enters; what it gives is kept as long as the API is.
+pub type Enter = Box<dyn FnOnce() -> Result<Box<dyn Any + Send>, (ErrorKind, String)> + Send>;
+
+/// Passed by every engine call.
+#[derive(Clone)]
+pub struct Gate(Arc<Mutex<State>>);
+
+enum State {
+    Closed(Enter),
+    Open(#[allow(dead_code, reason = "held for what its existence keeps")] Box<dyn Any + Send>),
+    Failed(ApiError),
+}
+
+impl Gate {
+    /// A gate that is opened so.
+    pub fn new(enter: Enter) -> Self {
+        Self(Arc::new(Mutex::new(State::Closed(enter))))
+    }
+
+    /// Opens it, if that was not done. Returns whether it was done now.
+    ///
+    /// # Errors
+    /// Why it could not be opened: then and from then on, for half an entry cannot be repeated.
+    pub fn open(&self) -> Result<bool, ApiError> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Open(_) => return Ok(false),
+            State::Failed(err) => return Err(err.clone()),
+            State::Closed(_) => {}
+        }
+        let failed = State::Failed(ApiError::new(ErrorKind::System, "entering the user's namespaces was broken off"));
+        let State::Closed(enter) = std::mem::replace(&mut *state, failed) else { return Ok(false) };
+        match enter() {
+            Ok(kept) => {
+                *state = State::Open(kept);
+                Ok(true)
+            }
+            Err((kind, message)) => {
+                tracing::error!("{message}");
+                let err = ApiError::new(kind, message);
+                *state = State::Failed(err.clone());
+                Err(err)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
+}
