@@ -264,7 +264,7 @@ fn stop_becomes_kill() {
     stream.read_exact(&mut [0; 11]).expect("up");
     let since = Instant::now();
     let stopper = f.connect();
-    stopper.ask(&crate::monitor::protocol::Request::Stop { signal: 15, timeout_s: 1 }).expect("stop");
+    stopper.ask(&crate::monitor::protocol::Request::Stop { signal: 15, timeout_s: 1, keep: false }).expect("stop");
     // Whoever asked may go: the stop goes on.
     drop(stopper);
     assert_eq!(f.connect().wait().expect("wait"), 137);
@@ -302,7 +302,7 @@ fn exec_commits_before_it_closes() {
         assert_eq!(frames(&read_all(stream))[0], format!("{n}\n"));
         assert_eq!(f.exec_state(&id).exit_code, Some(n as i32));
     }
-    f.connect().stop(9, -1).expect("stop");
+    f.connect().stop(9, -1, false).expect("stop");
     f.wait_gone();
     let actions = f.actions();
     let died = actions.iter().filter(|action| *action == "exec_die").count();
@@ -393,7 +393,7 @@ fn an_idle_monitor_can_be_told_to_leave() {
     let f = monitor("sleep 100", |_| {});
     let stream = f.attach(all(false));
     let since = Instant::now();
-    assert!(matches!(f.connect().stop(9, 0), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    assert!(matches!(f.connect().stop(9, 0, false), Err(Error::Failed { failure: Failure::Conflict, .. })));
     f.wait_gone();
     assert!(read_all(stream).is_empty());
     assert!(since.elapsed() < Duration::from_secs(1));
