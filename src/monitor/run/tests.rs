@@ -409,39 +409,6 @@ fn one_monitor_a_container_and_none_without_need() {
     assert!(client::connect(&f.home, &f.id).expect("connect").is_none());
 }
 
-/// Not a test: `cargo test --release -- --ignored throughput --nocapture` prints how fast output passes.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    let size = 400_000_000;
-    let file = tempfile::NamedTempFile::new().expect("file");
-    let line = [&[b'x'; 4095][..], b"\n"].concat();
-    std::fs::write(file.path(), line.repeat(size / 4096)).expect("write");
-    for (name, attached, logged) in [("log", false, true), ("attach and log", true, true), ("attach", true, false)] {
-        let f = monitor(&format!("cat {}", file.path().display()), |record| {
-            if !logged {
-                record.host_config.log_config.r#type = "none".into();
-            }
-        });
-        let stream = attached.then(|| f.attach(all(false)));
-        let since = Instant::now();
-        let waiter = f.connect();
-        waiter.ask(&crate::monitor::protocol::Request::Wait).expect("wait");
-        f.connect().start().expect("start");
-        if let Some(mut stream) = stream {
-            let mut buf = vec![0; 1 << 18];
-            while stream.read(&mut buf).expect("read") > 0 {}
-        }
-        waiter.reply().expect("end");
-        println!("{name}: {:.0} MB/s", size as f64 / 1e6 / since.elapsed().as_secs_f64());
-        if logged {
-            let since = Instant::now();
-            let read = f.log().len();
-            println!("log read: {:.0} MB/s", read as f64 / 1e6 / since.elapsed().as_secs_f64());
-        }
-    }
-}
-
 #[test]
 fn what_a_killed_monitor_never_noted_is_ended() {
     let (started, says) = std::io::pipe().expect("pipe");
