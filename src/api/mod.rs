@@ -9,7 +9,7 @@
 //! 1. Its query, request and response types go to `types/<resource>.rs` (or are `model` types), with doc comments,
 //!    which become descriptions in the document:
 //!
-//! ```ignore
+//! ```text
 //! /// The container in the path.
 //! #[derive(Deserialize, JsonSchema)]
 //! pub struct ById {
@@ -32,7 +32,7 @@
 //!    [`Path`], [`Query`], [`Json`] (a body must be there), [`MaybeJson`] (it may be empty), [`Upload`] (a body as a
 //!    blocking [`std::io::Read`]). The result is a type of [`reply`]:
 //!
-//! ```ignore
+//! ```text
 //! pub async fn stop(cx: Cx, path: Path<ById>, query: Query<StopQuery>) -> Result<Empty<204>, ApiError> {
 //!     // `run` calls the engine on a blocking thread. Its errors become statuses by their kind.
 //!     cx.run(move |engine| engine.stop(&path.id, query.signal.as_deref(), query.timeout)).await?;
@@ -67,7 +67,7 @@
 //! 3. One line in the resource's table (`pub static ROUTES` in `handlers/<resource>.rs`; a new table is named in
 //!    [`route::TABLES`]). The order decides where two patterns match; `{name:.*}` may contain slashes:
 //!
-//! ```ignore
+//! ```text
 //! routes! { tag "Container";
 //!     POST "/containers/{id}/stop" since 24 "Stop a container" => stop, fails [304, 404];
 //! }

@@ -69,7 +69,7 @@ impl Engine {
     /// A session's records.
     ///
     /// # Errors
-    /// Not found, also after its container has ended.
+    /// Not found, also after its container has been started again or removed.
     pub fn exec(&self, id: &str) -> Result<ExecView> {
         let missing = || Error::NotFound(format!("No such exec instance: {id}"));
         if !is_full_id(id) {

@@ -130,12 +130,13 @@ impl Connection {
         self.done(&Request::Signal { signal })
     }
 
-    /// Stops the container and returns its exit code when that is committed.
+    /// Stops the container and returns its exit code when that is committed. With `keep` it stays even if it is to be
+    /// removed at its end.
     ///
     /// # Errors
     /// [`Error::Failed`] (Conflict) if it does not run, [`Error::Gone`].
-    pub fn stop(&self, signal: i32, timeout_s: i64) -> Result<i32> {
-        self.exit(&Request::Stop { signal, timeout_s })
+    pub fn stop(&self, signal: i32, timeout_s: i64, keep: bool) -> Result<i32> {
+        self.exit(&Request::Stop { signal, timeout_s, keep })
     }
 
     /// Waits for the container's next end.

@@ -38,6 +38,8 @@ pub enum Request {
         signal: i32,
         /// Seconds until SIGKILL; negative: never.
         timeout_s: i64,
+        /// Keep the container even if it is to be removed at its end: a start follows.
+        keep: bool,
     },
     /// Answer, when the container's next end is committed and its cleanup is done: Exited.
     Wait,
@@ -173,7 +175,7 @@ mod tests {
         let mut packet = encode(&Request::Stream);
         packet.extend(b"\0a\0b");
         assert_eq!(parse(&packet).expect("parses"), (Request::Stream, &b"a\0b"[..]));
-        let stop = Request::Stop { signal: 15, timeout_s: -1 };
+        let stop = Request::Stop { signal: 15, timeout_s: -1, keep: false };
         assert_eq!(parse(&encode(&stop)).expect("parses"), (stop, &b""[..]));
         assert!(parse::<Request>(b"{").is_err());
     }

@@ -22,6 +22,7 @@ use crate::api::gate::Gate;
 use crate::api::work::Work;
 use crate::engine::Engine;
 use crate::model::ErrorKind;
+use crate::sys::memory;
 
 /// How long requests may take to end after a request to terminate.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -79,6 +80,7 @@ impl Error {
 /// # Errors
 /// There is nothing to listen on.
 pub fn run(engine: Engine, gate: Gate, options: &Options) -> Result<(), Error> {
+    memory::one_arena();
     let listener = Listener::take_or_bind(&options.socket)?;
     let files = getrlimit(Resource::Nofile);
     if let Some(soft) = files.current {

@@ -61,12 +61,20 @@ impl Drop for Buffer {
     }
 }
 
+/// Tells the allocator to have one arena for all threads: one for each would keep what the busiest moment of each
+/// thread needed. To be called before there are threads.
+pub fn one_arena() {
+    use nix::libc;
+    // SAFETY: mallopt only sets the allocator's parameters; the process is single-threaded here.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Tells the allocator to be small: one arena, no spare at the top, larger blocks as mappings of their own.
 pub fn thrifty_allocator() {
     use nix::libc;
+    one_arena();
     // SAFETY: mallopt only sets the allocator's parameters; the process is single-threaded here.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_TOP_PAD, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 16 * 1024);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 * 1024);

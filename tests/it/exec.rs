@@ -115,4 +115,14 @@ fn a_session_ends_with_its_container() {
     docker.out.wait_for("ready");
     env.docker(["kill", "c1"]).ok();
     docker.join().fails(137);
+    // Its record is there until the container's next start.
+    let body = json!({"Cmd": ["true"]});
+    env.docker(["start", "c1"]).ok();
+    let id = env.post("/v1.51/containers/c1/exec", &body).expect(201).json()["Id"].as_str().unwrap().to_owned();
+    env.post(&format!("/v1.51/exec/{id}/start"), &json!({"Detach": true})).expect(200);
+    eventually("it has run", || env.get(&format!("/v1.51/exec/{id}/json")).json()["ExitCode"] == 0);
+    env.docker(["kill", "c1"]).ok();
+    assert_eq!(env.get(&format!("/v1.51/exec/{id}/json")).expect(200).json()["ExitCode"], 0);
+    env.docker(["start", "c1"]).ok();
+    env.get(&format!("/v1.51/exec/{id}/json")).expect(404);
 }

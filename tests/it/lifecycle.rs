@@ -120,6 +120,17 @@ fn restart_makes_a_new_process_of_the_same_container() {
 }
 
 #[test]
+fn a_restart_is_no_end_for_rm() {
+    let env = Env::with_busybox();
+    env.run_detached(&["--rm", "--name", "c1"], &["sleep", "1000"]);
+    let first = env.inspect("c1", "{{.State.Pid}}");
+    env.docker(["restart", "-t", "0", "c1"]).ok();
+    assert_ne!(env.inspect("c1", "{{.State.Pid}}"), first);
+    env.docker(["stop", "-t", "0", "c1"]).ok();
+    eventually("it is removed", || env.docker(["ps", "-aq"]).out.is_empty());
+}
+
+#[test]
 fn rename_moves_the_name() {
     let env = Env::with_busybox();
     let id = env.run_detached(&["--name", "old"], &["sleep", "1000"]);

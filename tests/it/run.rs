@@ -148,9 +148,10 @@ fn a_terminal_has_a_size_and_follows_it() {
     terminal.screen.wait_for("# ");
     terminal.type_in(b"stty size; tty\n");
     terminal.screen.wait_for("24 80\r\n/dev/pts/0\r\n");
-    terminal.resize(40, 132);
-    // The client hears of the new size by a signal and passes it on.
+    // The client hears of a new size by a signal and passes it on, once it has come to listen for that signal.
     eventually("the container's terminal has the new size", || {
+        terminal.resize(40, 131);
+        terminal.resize(40, 132);
         terminal.type_in(b"stty size\n");
         std::thread::sleep(std::time::Duration::from_millis(100));
         terminal.screen.now().contains("40 132\r\n")

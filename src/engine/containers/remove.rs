@@ -32,7 +32,7 @@ impl Engine {
                 )));
             }
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);
-            self.end(&view, signal::KILL, -1)?;
+            self.end(&view, signal::KILL, -1, false)?;
         }
         // Held until all is gone: an attach just now must not launch a monitor for a container that vanishes.
         let _alone = self.without_monitor(&id)?;

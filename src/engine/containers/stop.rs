@@ -25,15 +25,15 @@ impl Engine {
         if !view.state.is_running() {
             return Err(Error::NotModified);
         }
-        self.stop_running(&view, signal, timeout)
+        self.stop_running(&view, signal, timeout, false)
     }
 
-    fn stop_running(&self, view: &View, signal: Option<Signal>, timeout: Option<i64>) -> Result<()> {
+    fn stop_running(&self, view: &View, signal: Option<Signal>, timeout: Option<i64>, keep: bool) -> Result<()> {
         let record = &view.record;
         let own = record.config.stop_signal.as_deref().filter(|text| !text.is_empty()).and_then(signal::parse);
         let signal = signal.or(own).unwrap_or(signal::TERM);
         self.emit(record, "kill", &[("signal", signal.to_string())]);
-        self.end(view, signal, stop_timeout(timeout, &record.config))?;
+        self.end(view, signal, stop_timeout(timeout, &record.config), keep)?;
         self.emit(record, "stop", &[]);
         Ok(())
     }
@@ -46,7 +46,8 @@ impl Engine {
         let signal = signal.map(parse_signal).transpose()?;
         let view = self.container(name)?;
         if view.state.is_running() {
-            self.stop_running(&view, signal, timeout)?;
+            // A container that is to be removed at its end is not removed in between.
+            self.stop_running(&view, signal, timeout, true)?;
         }
         match self.start(&view.record.id) {
             Ok(()) | Err(Error::NotModified) => {}
@@ -72,7 +73,7 @@ impl Engine {
         self.emit(&view.record, "kill", &[("signal", signal.to_string())]);
         if signal == signal::KILL {
             // Its own second SIGKILL would be another event.
-            return self.end(&view, signal, -1);
+            return self.end(&view, signal, -1, false);
         }
         match monitor.signal(signal) {
             Err(err) if matches!(err.kind(), ErrorKind::Conflict) => Err(not_running()),
@@ -80,10 +81,10 @@ impl Engine {
         }
     }
 
-    /// Has the monitor end the container, and waits until the end is recorded.
-    pub(super) fn end(&self, view: &View, signal: Signal, timeout: i64) -> Result<()> {
+    /// Has the monitor end the container, and waits until the end is recorded. With `keep`, `--rm` does not apply.
+    pub(super) fn end(&self, view: &View, signal: Signal, timeout: i64, keep: bool) -> Result<()> {
         if let Some(monitor) = client::connect(&self.home, &view.record.id)? {
-            match monitor.stop(signal, timeout) {
+            match monitor.stop(signal, timeout, keep) {
                 Ok(_) => return Ok(()),
                 // It ended by itself just before, or the monitor was killed: the record tells.
                 Err(err) if matches!(err.kind(), ErrorKind::Conflict) => {}
@@ -127,7 +128,7 @@ impl Engine {
             }
             if let Some(monitor) = client::connect(&self.home, id)? {
                 // An idle monitor has nothing to stop: it leaves, and its clients with it.
-                let _ = monitor.stop(signal::KILL, 0);
+                let _ = monitor.stop(signal::KILL, 0, false);
             }
             self.await_monitor_end(id)?;
         }

@@ -172,7 +172,8 @@ impl Supervisor {
                 self.leave();
                 not_running()
             }
-            Request::Stop { signal, timeout_s } if self.phase == Phase::Starting => {
+            Request::Stop { signal, timeout_s, keep } if self.phase == Phase::Starting => {
+                self.settings.auto_remove &= !keep;
                 self.stop_wanted = Some((signal, timeout_s));
                 Outcome::Later(Waits::End)
             }
@@ -184,8 +185,11 @@ impl Supervisor {
                 }
                 false => not_running(),
             },
-            Request::Stop { signal, timeout_s } => match self.stop(signal, timeout_s) {
-                true => Outcome::Later(Waits::End),
+            Request::Stop { signal, timeout_s, keep } => match self.stop(signal, timeout_s) {
+                true => {
+                    self.settings.auto_remove &= !keep;
+                    Outcome::Later(Waits::End)
+                }
                 false => not_running(),
             },
             Request::Resize { exec: None, height, width } => match self.main_mut().resize(height, width) {

@@ -53,10 +53,10 @@ impl Supervisor {
         }
     }
 
-    /// Removes what the container has beside its files, and those too if it was to be removed.
+    /// Removes what the container has beside its files, and those too if it was to be removed. The records of exec
+    /// sessions stay until the next start: who sees a stream end looks for its exit code there.
     pub(super) fn clean_up(&mut self) {
         self.launcher.delete();
-        store::remove_execs(&self.home, &self.id);
         if self.settings.auto_remove {
             self.remove();
         }

@@ -42,6 +42,8 @@ impl Supervisor {
     /// Forks the starter of the container.
     pub(super) fn start(&mut self) {
         self.phase = Phase::Starting;
+        // Those of the run before.
+        store::remove_execs(&self.home, &self.id);
         if let Err(error) = self.fork_starter() {
             self.start_failed(&Refusal::system(error));
         }

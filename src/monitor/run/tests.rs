@@ -264,7 +264,7 @@ fn stop_becomes_kill() {
     stream.read_exact(&mut [0; 11]).expect("up");
     let since = Instant::now();
     let stopper = f.connect();
-    stopper.ask(&crate::monitor::protocol::Request::Stop { signal: 15, timeout_s: 1 }).expect("stop");
+    stopper.ask(&crate::monitor::protocol::Request::Stop { signal: 15, timeout_s: 1, keep: false }).expect("stop");
     // Whoever asked may go: the stop goes on.
     drop(stopper);
     assert_eq!(f.connect().wait().expect("wait"), 137);
@@ -302,7 +302,7 @@ fn exec_commits_before_it_closes() {
         assert_eq!(frames(&read_all(stream))[0], format!("{n}\n"));
         assert_eq!(f.exec_state(&id).exit_code, Some(n as i32));
     }
-    f.connect().stop(9, -1).expect("stop");
+    f.connect().stop(9, -1, false).expect("stop");
     f.wait_gone();
     let actions = f.actions();
     let died = actions.iter().filter(|action| *action == "exec_die").count();
@@ -393,7 +393,7 @@ fn an_idle_monitor_can_be_told_to_leave() {
     let f = monitor("sleep 100", |_| {});
     let stream = f.attach(all(false));
     let since = Instant::now();
-    assert!(matches!(f.connect().stop(9, 0), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    assert!(matches!(f.connect().stop(9, 0, false), Err(Error::Failed { failure: Failure::Conflict, .. })));
     f.wait_gone();
     assert!(read_all(stream).is_empty());
     assert!(since.elapsed() < Duration::from_secs(1));
@@ -407,39 +407,6 @@ fn one_monitor_a_container_and_none_without_need() {
     drop(first);
     f.wait_gone();
     assert!(client::connect(&f.home, &f.id).expect("connect").is_none());
-}
-
-/// Not a test: `cargo test --release -- --ignored throughput --nocapture` prints how fast output passes.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    let size = 400_000_000;
-    let file = tempfile::NamedTempFile::new().expect("file");
-    let line = [&[b'x'; 4095][..], b"\n"].concat();
-    std::fs::write(file.path(), line.repeat(size / 4096)).expect("write");
-    for (name, attached, logged) in [("log", false, true), ("attach and log", true, true), ("attach", true, false)] {
-        let f = monitor(&format!("cat {}", file.path().display()), |record| {
-            if !logged {
-                record.host_config.log_config.r#type = "none".into();
-            }
-        });
-        let stream = attached.then(|| f.attach(all(false)));
-        let since = Instant::now();
-        let waiter = f.connect();
-        waiter.ask(&crate::monitor::protocol::Request::Wait).expect("wait");
-        f.connect().start().expect("start");
-        if let Some(mut stream) = stream {
-            let mut buf = vec![0; 1 << 18];
-            while stream.read(&mut buf).expect("read") > 0 {}
-        }
-        waiter.reply().expect("end");
-        println!("{name}: {:.0} MB/s", size as f64 / 1e6 / since.elapsed().as_secs_f64());
-        if logged {
-            let since = Instant::now();
-            let read = f.log().len();
-            println!("log read: {:.0} MB/s", read as f64 / 1e6 / since.elapsed().as_secs_f64());
-        }
-    }
 }
 
 #[test]
