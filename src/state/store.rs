@@ -229,6 +229,7 @@ mod tests {
         let (a, b) = (random_id(), random_id());
         reserve_name(&home, "web", &a).expect("first");
         fs::create_dir_all(home.container(&a).data).expect("container");
+        save(&home, &ContainerRecord { id: a.clone(), ..ContainerRecord::default() }).expect("record");
         assert!(matches!(reserve_name(&home, "web", &b), Err(Error::NameTaken { owner, .. }) if owner == a));
         assert_eq!(ids(&home).expect("list"), std::slice::from_ref(&a));
         remove(&home, &a, "web").expect("remove");
