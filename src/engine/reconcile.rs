@@ -33,6 +33,10 @@ impl Engine {
         };
         let mut state = store::load_state(&self.home, id)?;
         if !state.is_running() {
+            if !paths.record().exists() {
+                // It has gone since the first look, and the lock was made anew.
+                let _ = store::remove_run(&self.home, id);
+            }
             return Ok(state);
         }
         let same_boot = process::boot_id().is_ok_and(|boot| boot == state.boot_id);
@@ -48,7 +52,12 @@ impl Engine {
             false => "the machine was restarted".to_owned(),
         };
         state.exits += 1;
-        store::save_state(&self.home, id, &state, Durability::Disk)?;
+        if let Err(err) = store::save_state(&self.home, id, &state, Durability::Disk) {
+            // A full disk: who looks sees the end, and can remove the container to have room again. It is recorded, and
+            // told of, when there is some.
+            tracing::warn!(container = %id, "{}; that cannot be recorded: {err}", state.error);
+            return Ok(state);
+        }
         let record = store::load(&self.home, id)?;
         self.emit(&record, "die", &[("exitCode", LOST.to_string())]);
         store::remove_execs(&self.home, id);
