@@ -102,12 +102,19 @@ pub fn load_state(home: &Home, id: &str) -> Result<StateRecord> {
     }
 }
 
-/// Commits what was asked.
+/// Commits what was asked, without the configuration's empty fields: a list reads every record.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn save(home: &Home, record: &ContainerRecord) -> Result<()> {
-    atomic::write_json(&home.container(&record.id).record(), record, Durability::Process)
+    let path = home.container(&record.id).record();
+    let mut value = serde_json::to_value(record).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
+    for half in ["config", "host_config"] {
+        if let Some(fields) = value.get_mut(half).and_then(serde_json::Value::as_object_mut) {
+            fields.retain(|_, field| !field.is_null() && field != "");
+        }
+    }
+    atomic::write_json(&path, &value, Durability::Process)
 }
 
 /// Commits what happened. An end must survive a crash of the machine; a start need not, for nothing runs after one.

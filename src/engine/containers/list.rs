@@ -68,6 +68,9 @@ const FILTERS: &[&str] = &[
     "volume",
 ];
 
+/// So many containers are listed sooner than a thread is started.
+const FEW: usize = 32;
+
 /// Docker's words for a container's status.
 const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
@@ -79,21 +82,44 @@ impl Engine {
     /// A filter that is not known, or whose value does not fit.
     pub fn list(&self, options: &ListOptions) -> Result<Vec<View>> {
         let matcher = Matcher::new(self, &options.filters)?;
-        let mut views = Vec::new();
-        for id in store::ids(&self.home)? {
-            match self.view(&id) {
-                Ok(view) => views.push(view),
-                Err(Error::State(state::Error::Missing(_))) => {}
-                Err(err) => tracing::warn!(container = %id, "left out of the list: {err}"),
-            }
-        }
-        views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
         let all = options.all || options.limit > 0 || matcher.wants_stopped();
-        views.retain(|view| (all || view.state.is_running()) && matcher.fits(view));
+        let ids = store::ids(&self.home)?;
+        // A list is mostly the reading of small files: that goes over all processors.
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(ids.len() / FEW);
+        let mut views: Vec<View> = if workers < 2 {
+            ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect()
+        } else {
+            std::thread::scope(|scope| {
+                let read =
+                    |ids: &[String]| ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect::<Vec<_>>();
+                let threads: Vec<_> =
+                    ids.chunks(ids.len().div_ceil(workers)).map(|ids| scope.spawn(move || read(ids))).collect();
+                threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+            })
+        };
+        views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
         if options.limit > 0 {
             views.truncate(options.limit);
         }
         Ok(views)
+    }
+
+    /// A container, if it is to be listed. Its state is read first: it is small, and often enough.
+    fn listed(&self, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
+        let read = || {
+            if !all && !self.reconcile(id)?.is_running() {
+                return Ok(None);
+            }
+            self.view(id).map(Some)
+        };
+        match read() {
+            Ok(view) => view.filter(|view| (all || view.state.is_running()) && matcher.fits(view)),
+            Err(Error::State(state::Error::Missing(_))) => None,
+            Err(err) => {
+                tracing::warn!(container = %id, "left out of the list: {err}");
+                None
+            }
+        }
     }
 
     /// Bytes in a container's writable layer.
