@@ -68,9 +68,6 @@ const FILTERS: &[&str] = &[
     "volume",
 ];
 
-/// So many containers are listed sooner than a thread is started.
-const FEW: usize = 32;
-
 /// Docker's words for a container's status.
 const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
@@ -84,19 +81,7 @@ impl Engine {
         let matcher = Matcher::new(self, &options.filters)?;
         let all = options.all || options.limit > 0 || matcher.wants_stopped();
         let ids = store::ids(&self.home)?;
-        // A list is mostly the reading of small files: that goes over all processors.
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(ids.len() / FEW);
-        let mut views: Vec<View> = if workers < 2 {
-            ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect()
-        } else {
-            std::thread::scope(|scope| {
-                let read =
-                    |ids: &[String]| ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect::<Vec<_>>();
-                let threads: Vec<_> =
-                    ids.chunks(ids.len().div_ceil(workers)).map(|ids| scope.spawn(move || read(ids))).collect();
-                threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
-            })
-        };
+        let mut views: Vec<View> = ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect();
         views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
         if options.limit > 0 {
             views.truncate(options.limit);
