@@ -13,7 +13,8 @@
 //! | `pierless VERB` | a person | the verb | few |
 //!
 //! Every role but the holder enters the user's namespaces before any thread exists (see [`holder::enter`]): verbs and
-//! monitors first thing in `main`, `serve` at its first engine call (see [`api::gate`]), so that a ping is quick. No process is another's keeper: the API can be killed at any instant and no container notices.
+//! monitors first thing in `main`, `serve` at its first engine call (see [`api::gate`]), so that a ping is quick. No
+//! process is another's keeper: the API can be killed at any instant and no container notices.
 //!
 //! # Rooms and arrows: imports go down only
 //!
