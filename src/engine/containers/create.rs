@@ -2,7 +2,7 @@
 //! the container exists.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::merge;
 use super::support;
@@ -67,6 +67,9 @@ impl Engine {
             host_config.network_mode = "none".to_owned();
         }
 
+        if !config.working_dir.is_empty() {
+            config.working_dir = clean(&config.working_dir);
+        }
         let id = random_id();
         if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
             config.hostname = match host_config.network_mode == "host" || host_config.uts_mode == "host" {
@@ -240,10 +243,35 @@ fn make_dir(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An absolute path without `.`, `..` and doubled slashes, as dockerd records it: by its text, whatever links there are.
+fn clean(path: &str) -> String {
+    let mut cleaned = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => drop(cleaned.pop()),
+            _ => {}
+        }
+    }
+    cleaned.to_string_lossy().into_owned()
+}
+
 fn check_name(name: &str) -> Result<()> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     if is_valid_name(bare) {
         return Ok(());
     }
     Err(Error::InvalidParameter(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn working_directories_are_cleaned() {
+        for (path, cleaned) in [("/a/../b//c/.", "/b/c"), ("/../..", "/"), ("/x", "/x")] {
+            assert_eq!(clean(path), cleaned);
+        }
+    }
 }
