@@ -64,6 +64,14 @@ impl Error {
         Self::NotFound(format!("No such container: {name}"))
     }
 
+    /// For `map_err` where a missing record means that the container of that name has vanished.
+    pub(super) fn vanished<E: Into<Self>>(name: &str) -> impl Fn(E) -> Self + '_ {
+        move |err| match err.into() {
+            Self::State(state::Error::Missing(_)) => Self::no_container(name),
+            other => other,
+        }
+    }
+
     /// For `map_err` where the host failed at something that no caller can tell from another failure.
     pub(super) fn system<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self + '_ {
         move |err| Self::System(format!("{what}: {err}"))

@@ -325,3 +325,12 @@ fn every_process() -> Vec<Seen> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| Seen::of(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
+
+/// `docker run --rm OPTIONS busybox sh -c SCRIPT`.
+#[track_caller]
+pub fn sh(env: &Env, options: &[&str], script: &str) -> String {
+    let mut arguments = vec!["run", "--rm"];
+    arguments.extend(options);
+    arguments.extend(["busybox", "sh", "-c", script]);
+    env.docker(arguments).ok()
+}

@@ -4,17 +4,8 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use super::harness::Env;
+use super::harness::{Env, sh};
 use super::process::eventually;
-
-/// `docker run --rm OPTIONS busybox sh -c SCRIPT`.
-#[track_caller]
-fn sh(env: &Env, options: &[&str], script: &str) -> String {
-    let mut arguments = vec!["run", "--rm"];
-    arguments.extend(options);
-    arguments.extend(["busybox", "sh", "-c", script]);
-    env.docker(arguments).ok()
-}
 
 #[test]
 fn init_reaps_and_passes_signals() {

@@ -1,14 +1,6 @@
 //! What a container may not do, unless it is told that it may.
 
-use super::harness::Env;
-
-#[track_caller]
-fn sh(env: &Env, options: &[&str], script: &str) -> String {
-    let mut arguments = vec!["run", "--rm"];
-    arguments.extend(options);
-    arguments.extend(["busybox", "sh", "-c", script]);
-    env.docker(arguments).ok()
-}
+use super::harness::{Env, sh};
 
 fn status(env: &Env, options: &[&str], field: &str) -> String {
     sh(env, options, &format!("grep ^{field}: /proc/self/status")).split_whitespace().last().unwrap().to_owned()

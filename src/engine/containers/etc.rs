@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::engine::{Engine, Error, Result};
+use crate::state;
 use crate::state::atomic::{self, Durability};
 use crate::state::container::ContainerRecord;
-use crate::state::{self};
 
 impl Engine {
     /// Writes them, anew at each start: the host's name servers change.

@@ -3,7 +3,7 @@
 use super::list::View;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ids::{is_full_id, is_id_prefix};
-use crate::state::{self, store};
+use crate::state::store;
 
 impl Engine {
     /// The id of the container that a full id, a name (with or without the slash) or an unambiguous beginning of an
@@ -43,10 +43,7 @@ impl Engine {
     /// As [`Engine::find`], and those of the state.
     pub fn container(&self, name: &str) -> Result<View> {
         let id = self.find(name)?;
-        self.view(&id).map_err(|err| match err {
-            Error::State(state::Error::Missing(_)) => Error::no_container(name),
-            other => other,
-        })
+        self.view(&id).map_err(Error::vanished(name))
     }
 
     /// A container's records, by its id.

@@ -92,13 +92,14 @@ impl Engine {
     /// A container, if it is to be listed. Its state is read first: it is small, and often enough.
     fn listed(&self, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
         let read = || {
-            if !all && !self.reconcile(id)?.is_running() {
+            let state = self.reconcile(id)?;
+            if !all && !state.is_running() {
                 return Ok(None);
             }
-            self.view(id).map(Some)
+            Ok(Some(View { record: store::load(&self.home, id)?, state }))
         };
         match read() {
-            Ok(view) => view.filter(|view| (all || view.state.is_running()) && matcher.fits(view)),
+            Ok(view) => view.filter(|view| matcher.fits(view)),
             Err(Error::State(state::Error::Missing(_))) => None,
             Err(err) => {
                 tracing::warn!(container = %id, "left out of the list: {err}");

@@ -16,13 +16,9 @@ impl Engine {
     /// Not found; conflict if it runs and `force` is not given.
     pub fn remove(&self, name: &str, force: bool) -> Result<()> {
         let id = self.find(name)?;
-        let gone = |err| match err {
-            Error::State(state::Error::Missing(_)) => Error::no_container(name),
-            other => other,
-        };
         let paths = self.home.container(&id);
-        let _lock = Lock::exclusive(&paths.verb_lock()).map_err(|err| gone(err.into()))?;
-        let view = self.view(&id).map_err(gone)?;
+        let _lock = Lock::exclusive(&paths.verb_lock()).map_err(Error::vanished(name))?;
+        let view = self.view(&id).map_err(Error::vanished(name))?;
         if view.state.is_running() {
             if !force {
                 return Err(Error::Conflict(format!(
@@ -42,7 +38,7 @@ impl Engine {
                 // The lock was made anew after that.
                 return Ok(store::remove_run(&self.home, &id)?);
             }
-            other => other.map_err(|err| gone(err.into()))?,
+            other => other.map_err(Error::vanished(name))?,
         }
         self.emit(&view.record, "destroy", &[]);
         self.sweep_layers_of(&view.record.image_id);

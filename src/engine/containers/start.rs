@@ -10,7 +10,6 @@ use crate::monitor::client;
 use crate::monitor::protocol::Failure;
 use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
-use crate::state::{self};
 
 impl Engine {
     /// Starts a container: has its monitor, a new one if there is none, start it, and waits for the answer.
@@ -20,12 +19,8 @@ impl Engine {
     /// or 127, as after a failed exec).
     pub fn start(&self, name: &str) -> Result<()> {
         let id = self.find(name)?;
-        let gone = |err| match err {
-            Error::State(state::Error::Missing(_)) => Error::no_container(name),
-            other => other,
-        };
-        let _lock = Lock::exclusive(&self.home.container(&id).verb_lock()).map_err(|err| gone(err.into()))?;
-        let view = self.view(&id).map_err(gone)?;
+        let _lock = Lock::exclusive(&self.home.container(&id).verb_lock()).map_err(Error::vanished(name))?;
+        let view = self.view(&id).map_err(Error::vanished(name))?;
         if view.state.is_running() {
             return Err(Error::NotModified);
         }

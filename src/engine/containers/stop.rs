@@ -8,10 +8,10 @@ use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::model::signal::{self, Signal};
 use crate::monitor::client;
+use crate::state;
 use crate::state::container::ContainerRecord;
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
-use crate::state::{self};
 
 impl Engine {
     /// Stops a container: its stop signal, then SIGKILL after the timeout in seconds (negative: never). The monitor

@@ -57,10 +57,7 @@ impl Engine {
             _ => Error::System(format!("cannot watch the container: {err}")),
         };
         inotify.watch(&paths.data, Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF).map_err(missing)?;
-        let view = self.view(&id).map_err(|err| match err {
-            Error::State(state::Error::Missing(_)) => Error::no_container(name),
-            other => other,
-        })?;
+        let view = self.view(&id).map_err(Error::vanished(name))?;
         let last = (view.state.exits > 0).then(|| exit_of(&view.state));
         Ok(Waiter { engine: self.clone(), id, condition, exits: view.state.exits, last, inotify })
     }

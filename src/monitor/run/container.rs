@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::launch::{Launched, Launcher, Refusal, Stdio};
+use super::launch::{Launcher, Refusal, Started, Stdio};
 use crate::holder::Entered;
 use crate::monitor::protocol::Failure;
-use crate::runtime::{self, Exec, Start, StartError, StartErrorKind, Started};
+use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::exec::ExecRecord;
 use crate::state::paths::Home;
 use crate::state::store;
@@ -31,16 +31,15 @@ impl Container {
 }
 
 impl Launcher for Container {
-    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
+    fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
-        let start =
-            Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio: streams(stdio) };
-        launched(runtime::start(start))
+        let start = Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio };
+        runtime::start(start).map_err(refusal)
     }
 
-    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal> {
+    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
-        let exec = Exec { home: &self.home, record: &record, session, init, cgroup: None, stdio: streams(stdio) };
+        let exec = Exec { home: &self.home, record: &record, session, init, cgroup: None, stdio };
         let container = pidfd::open(init);
         let result = runtime::exec(exec);
         if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
@@ -49,7 +48,7 @@ impl Launcher for Container {
             let message = format!("container {} is not running", self.id);
             return Err(Refusal { failure: Failure::Conflict, message });
         }
-        launched(result)
+        result.map_err(refusal)
     }
 
     fn delete(&self) {
@@ -57,23 +56,14 @@ impl Launcher for Container {
     }
 }
 
-fn streams(stdio: Stdio) -> runtime::Stdio {
-    match stdio {
-        Stdio::Pipes(pipes) => runtime::Stdio::Pipes(pipes),
-        Stdio::Terminal(size) => runtime::Stdio::Terminal(size),
-    }
-}
-
-fn launched(result: Result<Started, StartError>) -> Result<Launched, Refusal> {
-    match result {
-        Ok(started) => Ok(Launched { pid: started.pid, terminal: started.terminal }),
-        Err(error) => Err(Refusal {
-            failure: match error.kind {
-                StartErrorKind::NotFound => Failure::CommandNotFound,
-                StartErrorKind::NotExecutable => Failure::NotExecutable,
-                StartErrorKind::Other => Failure::System,
-            },
-            message: error.message,
-        }),
+/// A failure as the monitor's clients are told it.
+fn refusal(error: StartError) -> Refusal {
+    Refusal {
+        failure: match error.kind {
+            StartErrorKind::NotFound => Failure::CommandNotFound,
+            StartErrorKind::NotExecutable => Failure::NotExecutable,
+            StartErrorKind::Other => Failure::System,
+        },
+        message: error.message,
     }
 }

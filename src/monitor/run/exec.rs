@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::attached::{Client, Options};
 use super::control::{Outcome, Waits, refuse};
-use super::launch::{self, Launched, Refusal};
+use super::launch::{self, Refusal, Started};
 use super::session::Session;
 use super::setup::cells;
 use super::start::streams;
@@ -118,7 +118,7 @@ impl Supervisor {
     }
 
     /// The starter has reported.
-    pub(super) fn exec_started(&mut self, at: usize, report: Result<Launched, Refusal>) {
+    pub(super) fn exec_started(&mut self, at: usize, report: Result<Started, Refusal>) {
         let Some(session) = &mut self.sessions[at] else { return };
         let id = session.exec.clone().unwrap_or_default();
         match report {

@@ -8,26 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::protocol::{self, Failure};
+pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
 use crate::sys::{fdpass, spawn};
-
-/// The process's ends of its streams.
-#[derive(Debug)]
-pub enum Stdio {
-    /// Input, output, error.
-    Pipes([OwnedFd; 3]),
-    /// A new terminal, of so many rows and columns.
-    Terminal(Option<(u16, u16)>),
-}
-
-/// A process that runs.
-#[derive(Debug)]
-pub struct Launched {
-    /// Its id in the monitor's pid namespace.
-    pub pid: i32,
-    /// Its terminal's master, if it was to have one.
-    pub terminal: Option<OwnedFd>,
-}
 
 /// Why a process does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +34,13 @@ pub trait Launcher: std::fmt::Debug {
     ///
     /// # Errors
     /// Why it does not run; nothing of it remains.
-    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal>;
+    fn start(&self, stdio: Stdio) -> Result<Started, Refusal>;
 
     /// Starts another process in the running container, whose first one is `init`.
     ///
     /// # Errors
     /// As above.
-    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Launched, Refusal>;
+    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Started, Refusal>;
 
     /// Removes what the container has beside its files, ending whatever still runs in it.
     fn delete(&self);
@@ -68,7 +51,7 @@ const NOTED: &[u8] = b"noted";
 
 /// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
 /// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it.
-pub fn fork(work: impl FnOnce() -> Result<Launched, Refusal>) -> io::Result<(i32, OwnedFd)> {
+pub fn fork(work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<(i32, OwnedFd)> {
     let (ours, theirs) = fdpass::pair()?;
     let mut ours = Some(ours);
     let pid = spawn::fork(|| {
@@ -97,11 +80,11 @@ pub fn acknowledge(socket: &OwnedFd) {
 }
 
 /// Takes a starter's report.
-pub fn report(socket: &OwnedFd, buf: &mut [u8]) -> Result<Launched, Refusal> {
+pub fn report(socket: &OwnedFd, buf: &mut [u8]) -> Result<Started, Refusal> {
     let got = fdpass::recv(socket, buf).map_err(Refusal::system)?;
     if got.len == 0 {
         return Err(Refusal::system("the starter of the process was killed"));
     }
     let (message, _) = protocol::parse::<Result<i32, Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
-    Ok(Launched { pid: message?, terminal: got.fds.into_iter().next() })
+    Ok(Started { pid: message?, terminal: got.fds.into_iter().next() })
 }

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::control::Waits;
-use super::launch::{self, Launched, Refusal, Stdio};
+use super::launch::{self, Refusal, Started, Stdio};
 use super::log::JsonLog;
 use super::session::Session;
 use super::watch::{Role, Watch};
@@ -63,7 +63,7 @@ impl Supervisor {
     }
 
     /// The starter has reported: commits the start and tells.
-    pub(super) fn started(&mut self, report: Result<Launched, Refusal>, starter: i32) {
+    pub(super) fn started(&mut self, report: Result<Started, Refusal>, starter: i32) {
         let launched = match report {
             Ok(launched) => launched,
             Err(refusal) => return self.start_failed(&refusal),

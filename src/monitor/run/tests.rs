@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::launch::{Launched, Launcher, Refusal, Stdio};
+use super::launch::{Launcher, Refusal, Started, Stdio};
 use super::setup;
 use crate::model::ids::random_id;
 use crate::monitor::client::{self, Connection, Error};
@@ -26,16 +26,16 @@ use crate::sys::{pty, spawn};
 struct Plain(Vec<String>);
 
 impl Launcher for Plain {
-    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
+    fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
         run(&self.0, stdio)
     }
-    fn exec(&self, record: &ExecRecord, _init: i32, stdio: Stdio) -> Result<Launched, Refusal> {
+    fn exec(&self, record: &ExecRecord, _init: i32, stdio: Stdio) -> Result<Started, Refusal> {
         run(&record.cmd, stdio)
     }
     fn delete(&self) {}
 }
 
-fn run(words: &[String], stdio: Stdio) -> Result<Launched, Refusal> {
+fn run(words: &[String], stdio: Stdio) -> Result<Started, Refusal> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     let (streams, terminal) = match stdio {
@@ -52,7 +52,7 @@ fn run(words: &[String], stdio: Stdio) -> Result<Launched, Refusal> {
     let [input, out, err] = streams;
     let child = command.stdin(input).stdout(out).stderr(err).process_group(0).spawn();
     let child = child.map_err(|error| Refusal { failure: Failure::CommandNotFound, message: error.to_string() })?;
-    Ok(Launched { pid: child.id().cast_signed(), terminal })
+    Ok(Started { pid: child.id().cast_signed(), terminal })
 }
 
 struct Fixture {
@@ -418,7 +418,7 @@ fn what_a_killed_monitor_never_noted_is_ended() {
             let _ = (&says).write_all(b"x");
             std::thread::sleep(Duration::from_millis(50));
             let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
-            Ok(Launched { pid: child.id().cast_signed(), terminal: None })
+            Ok(Started { pid: child.id().cast_signed(), terminal: None })
         };
         let _starter = super::launch::fork(work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));
