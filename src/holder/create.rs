@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::idmap::{self, Range};
 use super::{Error, Home};
+use crate::state::lock::{self, Kind};
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{fdpass, pidfd, process, spawn};
 
@@ -24,8 +23,8 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
     };
     let lock = open(&dir.join("lock"))?;
     let users = open(&dir.join("users"))?;
-    // Free, as was just found; a look at it by another process may hold it for a moment.
-    flock(&lock, FlockOperation::LockExclusive).map_err(|err| Error::at("holder/lock")(err.into()))?;
+    // Free, as was just found, or about to be: its holder is ending.
+    lock::acquire(&lock, Kind::Exclusive).map_err(Error::at("holder/lock"))?;
     lock.set_len(0).map_err(Error::at("holder/lock"))?;
 
     if let Some(monitor) = monitor {

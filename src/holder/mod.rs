@@ -17,12 +17,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{FlockOperation, flock};
-
 pub use idmap::{Range, host_uid};
 
 use crate::model::ErrorKind;
-use crate::state::lock::Lock;
+use crate::state::lock::{self, Lock};
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{fdpass, mounts, pidfd, process};
@@ -176,7 +174,7 @@ fn join_holder(home: &Home) -> Result<bool, Error> {
 /// Process id and start time in a file that is locked by that process.
 fn locked_by(file: &File) -> Option<(i32, u64)> {
     use std::os::unix::fs::FileExt;
-    if flock(file, FlockOperation::NonBlockingLockShared) != Err(rustix::io::Errno::WOULDBLOCK) {
+    if !lock::is_locked(file).unwrap_or(false) {
         return None;
     }
     let mut buf = [0; 64];
@@ -214,14 +212,10 @@ fn living_monitor(home: &Home) -> Option<OwnedFd> {
 /// no process uses the namespaces any more.
 pub fn main() -> std::process::ExitCode {
     process::set_name(c"pierless");
-    loop {
-        match flock(rustix::stdio::stdout(), FlockOperation::LockExclusive) {
-            Ok(()) => break,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return std::process::ExitCode::FAILURE,
-        }
+    if lock::acquire(rustix::stdio::stdout(), lock::Kind::Exclusive).is_err() {
+        return std::process::ExitCode::FAILURE;
     }
     // Before the users' lock becomes free: nobody may find a holder that is about to end.
-    let _ = flock(rustix::stdio::stdin(), FlockOperation::Unlock);
+    let _ = lock::release(rustix::stdio::stdin());
     std::process::ExitCode::SUCCESS
 }

@@ -1,17 +1,18 @@
 //! The listening socket: systemd's, or our own.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use rustix::fs::{FlockOperation, Mode};
+use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::Error;
+use crate::state::lock::Lock;
 
 /// Connections that may wait to be accepted. The kernel's own limit (net.core.somaxconn) may be lower.
 const BACKLOG: i32 = 4096;
@@ -122,11 +123,26 @@ impl Listener {
     }
 }
 
-/// Keeps others out of the folder while a socket is bound or removed.
-fn lock(path: &Path) -> io::Result<File> {
-    let dir = File::open(folder(path))?;
-    rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
-    Ok(dir)
+/// Keeps others out while a socket is bound or removed: a lock on a file beside it, which goes with this.
+struct Alone {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // While it is locked: who waits for it looks whether it is still the same file.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn lock(path: &Path) -> io::Result<Alone> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lock");
+    let path = folder(path).join(name);
+    let lock = Lock::exclusive(&path).map_err(io::Error::other)?;
+    Ok(Alone { path, _lock: lock })
 }
 
 fn folder(path: &Path) -> &Path {
