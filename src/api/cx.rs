@@ -6,12 +6,11 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::body;
-use super::compat::ApiVersion;
-use super::dispatch::Api;
+use super::body::{self, Output};
 use super::error::ApiError;
+use super::gate::Access;
 use super::reply::{Media, Stream};
-use crate::api::Output;
+use super::version::ApiVersion;
 use crate::engine::{self, Engine};
 use crate::model::ErrorKind;
 
@@ -21,7 +20,7 @@ pub struct Cx(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    api: Api,
+    access: Access,
     version: ApiVersion,
     method: Method,
     headers: HeaderMap,
@@ -39,8 +38,8 @@ impl AsFd for Gone {
 
 impl Cx {
     /// The context of a request.
-    pub fn new(api: Api, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
-        Self(Arc::new(Inner { api, version, method, headers }))
+    pub fn new(access: Access, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
+        Self(Arc::new(Inner { access, version, method, headers }))
     }
 
     /// The API version that the request speaks.
@@ -66,7 +65,7 @@ impl Cx {
         &self,
         call: impl FnOnce(&Engine) -> engine::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let (engine, job) = self.0.api.enter()?;
+        let (engine, job) = self.0.access.enter()?;
         let span = tracing::Span::current();
         let result = tokio::task::spawn_blocking(move || {
             let _job = job;
@@ -105,7 +104,7 @@ impl Cx {
         &self,
         write: impl FnOnce(&Engine, &mut Output) -> engine::Result<()> + Send + 'static,
     ) -> Result<Stream<M>, ApiError> {
-        let (engine, job) = self.0.api.enter()?;
+        let (engine, job) = self.0.access.enter()?;
         let body = body::stream(job, M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
         Ok(Stream::new(body))
     }

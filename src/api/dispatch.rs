@@ -1,58 +1,34 @@
 //! From an HTTP request to its outcome: version, route, extraction, handler, common headers, one span.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
-use super::body::Body;
-use super::compat;
 use super::cx::Cx;
 use super::error::ApiError;
 use super::extract::Call;
-use super::gate::Gate;
+use super::gate::Access;
 use super::handlers::absent;
 use super::query;
-use super::reply::Outcome;
-use super::route;
-use super::work::{Job, Work};
-use crate::engine::Engine;
+use super::reply::{self, Outcome};
+use super::table;
+use super::version::{self, ADVERTISED};
 
 /// What clients are told in `Server`, after Docker's pattern.
 pub const SERVER: &str = concat!("pierless/", env!("CARGO_PKG_VERSION"), " (linux)");
 
 /// The API on one engine.
 #[derive(Debug, Clone)]
-pub struct Api {
-    engine: Arc<Engine>,
-    work: Arc<Work>,
-    gate: Gate,
-}
+pub struct Api(Access);
 
 impl Api {
-    /// An API on this engine.
-    pub fn new(engine: Engine, work: Arc<Work>, gate: Gate) -> Self {
-        Self { engine: Arc::new(engine), work, gate }
-    }
-
-    /// The engine for one call, which is work until the job is dropped. The first time, the user's namespaces are
-    /// entered, and what killed processes left is finished beside the call.
-    ///
-    /// # Errors
-    /// The namespaces cannot be entered.
-    pub fn enter(&self) -> Result<(Arc<Engine>, Job), ApiError> {
-        if self.gate.open()? {
-            let (engine, job) = (Arc::clone(&self.engine), self.work.begin());
-            tokio::task::spawn_blocking(move || {
-                let _job = job;
-                engine.recover();
-            });
-        }
-        Ok((Arc::clone(&self.engine), self.work.begin()))
+    /// An API on the engine behind this gate.
+    pub fn new(access: Access) -> Self {
+        Self(access)
     }
 
     /// Serves one request. Failures are responses too.
@@ -66,7 +42,7 @@ impl Api {
                     if err.status().is_server_error() {
                         tracing::warn!(status = err.status().as_u16(), "{}", err.message());
                     }
-                    Outcome::Response(err.into_response())
+                    Outcome::Response(reply::failure(err))
                 }
             };
             if let Outcome::Response(response) = &mut outcome {
@@ -88,10 +64,10 @@ impl Api {
     async fn route(&self, request: Request<Incoming>) -> Result<Outcome, ApiError> {
         let (head, body) = request.into_parts();
         let path = decode(head.uri.path())?;
-        let (version, path) = compat::negotiate(&path)?;
-        let (route, params) = route::find(&head.method, path).ok_or_else(|| absent::failure(&head.method, path))?;
+        let (version, path) = version::negotiate(&path)?;
+        let (route, params) = table::find(&head.method, path).ok_or_else(|| absent::failure(&head.method, path))?;
         let call = Call {
-            cx: Cx::new(self.clone(), version, head.method, head.headers),
+            cx: Cx::new(self.0.clone(), version, head.method, head.headers),
             params,
             query: query::pairs(head.uri.query().unwrap_or_default()),
             body: (!body.is_end_stream()).then_some(body),
@@ -104,30 +80,11 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
     percent_decode_str(path).decode_utf8().map_err(|_| ApiError::bad_request("invalid path: not UTF-8"))
 }
 
-/// A response to a request that was never routed.
-pub fn refusal(err: ApiError) -> Response<Body> {
-    let mut response = err.into_response();
-    common_headers(response.headers_mut());
-    response
-}
-
 /// The headers that every response has.
 fn common_headers(headers: &mut HeaderMap) {
+    let version = HeaderValue::try_from(ADVERTISED.to_string()).expect("digits and a point");
     headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
-    headers.insert(HeaderName::from_static("api-version"), HeaderValue::from_static(API_VERSION));
+    headers.insert(HeaderName::from_static("api-version"), version);
     headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
     headers.insert(HeaderName::from_static("docker-experimental"), HeaderValue::from_static("false"));
-}
-
-/// [`compat::ADVERTISED`] as text.
-const API_VERSION: &str = "1.51";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_says_what_is_advertised() {
-        assert_eq!(API_VERSION, compat::ADVERTISED.to_string());
-    }
 }

@@ -1,9 +1,8 @@
 //! Failures as HTTP shows them. Only this file maps kinds of errors to status codes.
 
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::body::Body;
 use crate::engine;
 use crate::model::ErrorKind;
 use crate::model::filters::FilterError;
@@ -51,22 +50,6 @@ impl ApiError {
     /// The status it gets.
     pub fn status(&self) -> StatusCode {
         self.status
-    }
-
-    /// The response.
-    pub fn into_response(self) -> http::Response<Body> {
-        // 304 has no body, by HTTP's rules.
-        let not_modified = self.status == StatusCode::NOT_MODIFIED;
-        let body = match not_modified {
-            true => Body::empty(),
-            false => Body::json(&ErrorResponse { message: self.message }),
-        };
-        let mut response = http::Response::new(body);
-        *response.status_mut() = self.status;
-        if !not_modified {
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        response
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::cx::Cx;
 use super::error::ApiError;
-use super::openapi::Operation;
+use super::operation::Operation;
 use super::query;
 
 /// Largest JSON body, in bytes.

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::ApiError;
+use super::work::{Job, Work};
+use crate::engine::Engine;
 use crate::model::ErrorKind;
 
 /// Enters; what it gives is kept as long as the API is.
@@ -61,5 +63,36 @@ impl Gate {
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Gate")
+    }
+}
+
+/// The way to the engine, through the gate.
+#[derive(Debug, Clone)]
+pub struct Access {
+    engine: Arc<Engine>,
+    work: Arc<Work>,
+    gate: Gate,
+}
+
+impl Access {
+    /// The way to this engine.
+    pub fn new(engine: Engine, work: Arc<Work>, gate: Gate) -> Self {
+        Self { engine: Arc::new(engine), work, gate }
+    }
+
+    /// The engine for one call, which is work until the job is dropped. The first time, the user's namespaces are
+    /// entered, and what killed processes left is finished beside the call.
+    ///
+    /// # Errors
+    /// The namespaces cannot be entered.
+    pub fn enter(&self) -> Result<(Arc<Engine>, Job), ApiError> {
+        if self.gate.open()? {
+            let (engine, job) = (Arc::clone(&self.engine), self.work.begin());
+            tokio::task::spawn_blocking(move || {
+                let _job = job;
+                engine.recover();
+            });
+        }
+        Ok((Arc::clone(&self.engine), self.work.begin()))
     }
 }

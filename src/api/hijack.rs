@@ -8,7 +8,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::compat::{self, ApiVersion};
+use super::compat;
+use super::version::ApiVersion;
+
+/// Content type of a terminal's output, and of any before API 1.42.
+pub const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
+/// Content type of stdout and stderr in Docker's frames.
+pub const MULTIPLEXED_STREAM: &str = "application/vnd.docker.multiplexed-stream";
 
 /// The client's socket, after the head of the response has been sent.
 #[derive(Debug)]
@@ -46,7 +52,7 @@ impl Hijack {
                     "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
                 )
             }
-            None => format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n", super::reply::RAW_STREAM),
+            None => format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n", RAW_STREAM),
         }
     }
 
@@ -68,7 +74,7 @@ impl fmt::Debug for Hijack {
 /// The content type of a container's output: with a terminal it is one raw stream.
 pub fn content_type(version: ApiVersion, tty: bool) -> &'static str {
     match !tty && compat::names_multiplexed_streams(version) {
-        true => super::reply::MULTIPLEXED_STREAM,
-        false => super::reply::RAW_STREAM,
+        true => MULTIPLEXED_STREAM,
+        false => RAW_STREAM,
     }
 }

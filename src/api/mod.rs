@@ -4,6 +4,19 @@
 //! ten lines → the engine. Whatever differs by API version is a named function in [`compat`]; only [`error`] knows
 //! status codes; the OpenAPI document comes out of the route table and the handlers' types ([`openapi`]).
 //!
+//! Its files import each other downwards only, too (`tests/it/arrows.rs`):
+//!
+//! ```text
+//! dispatch, openapi          from a request to an outcome; the document
+//! table                      all routes
+//! handlers                   what answers a route
+//! route                      what a route is
+//! extract, reply, cx         what handlers take, give, and know
+//! body, hijack, query, gate  HTTP's bodies and connections; the way to the engine
+//! compat, types              what differs by version; what is on the wire
+//! error, version, operation, work
+//! ```
+//!
 //! # How to add an endpoint
 //!
 //! 1. Its query, request and response types go to `types/<resource>.rs` (or are `model` types), with doc comments,
@@ -65,7 +78,7 @@
 //! ```
 //!
 //! 3. One line in the resource's table (`pub static ROUTES` in `handlers/<resource>.rs`; a new table is named in
-//!    [`route::TABLES`]). The order decides where two patterns match; `{name:.*}` may contain slashes:
+//!    [`table::TABLES`]). The order decides where two patterns match; `{name:.*}` may contain slashes:
 //!
 //! ```text
 //! routes! { tag "Container";
@@ -85,16 +98,19 @@ pub mod gate;
 pub mod handlers;
 pub mod hijack;
 pub mod openapi;
+pub mod operation;
 mod query;
 pub mod reply;
 pub mod route;
+pub mod table;
 pub mod types;
+pub mod version;
 pub mod work;
 
 pub use body::Output;
-pub use compat::ApiVersion;
 pub use cx::Cx;
 pub use error::ApiError;
 pub use extract::{Json, MaybeJson, Path, Query, Upload};
 pub use hijack::{ClientSocket, Hijack};
 pub use reply::{Empty, JsonLines, Raw, Reply, Stream, Tar, WithHeaders};
+pub use version::ApiVersion;

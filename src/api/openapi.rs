@@ -1,32 +1,13 @@
 //! The OpenAPI 3.1 document, made of the route table and the handlers' types. Made by the golden test only: what is
 //! served at `/openapi.json` is the file that it holds true.
 
-use http::{HeaderValue, header};
-use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::body::Body;
-use super::compat::ADVERTISED;
 use super::error::ErrorResponse;
-use super::reply::{IntoOutcome, Outcome};
-use super::route::{Route, TABLES};
-
-/// The checked-in document, as an answer.
-#[derive(Debug)]
-pub struct Document;
-
-impl IntoOutcome for Document {
-    fn into_outcome(self) -> Outcome {
-        let mut response = http::Response::new(Body::bytes(&include_bytes!("../../openapi/openapi.json")[..]));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Outcome::Response(response)
-    }
-
-    fn describe(op: &mut Operation<'_>) {
-        op.response(200, "application/json", None);
-    }
-}
+use super::operation::{Operation, Schemas};
+use super::route::Route;
+use super::table::TABLES;
+use super::version::ADVERTISED;
 
 /// What is added to the name of a type in a request if replies have one of that name: there, fields are optional.
 const INPUT: &str = "Input";
@@ -35,7 +16,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 
 /// Generates the document as it is checked in.
 pub fn generate() -> String {
-    let mut doc = Builder { replies: generator(true), requests: generator(false), paths: Map::new() };
+    let mut doc = Builder { schemas: Schemas::new(), paths: Map::new() };
     for route in TABLES.iter().flat_map(|table| table.iter()) {
         doc.add(route);
     }
@@ -45,22 +26,13 @@ pub fn generate() -> String {
 }
 
 struct Builder {
-    replies: SchemaGenerator,
-    requests: SchemaGenerator,
+    schemas: Schemas,
     paths: Map<String, Value>,
-}
-
-fn generator(replies: bool) -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-    });
-    if replies { settings.for_serialize() } else { settings.for_deserialize() }.into_generator()
 }
 
 impl Builder {
     fn add(&mut self, route: &Route) {
-        let mut op = Operation { doc: self, parameters: Vec::new(), body: None, responses: Map::new() };
+        let mut op = Operation::new(&mut self.schemas);
         route.endpoint.describe(&mut op);
         let failure = op.reply_schema::<ErrorResponse>();
         for status in [400, 500].iter().chain(route.failures) {
@@ -95,9 +67,9 @@ impl Builder {
     }
 
     fn finish(mut self) -> Value {
-        let mut schemas = self.replies.take_definitions(true);
+        let mut schemas = self.schemas.replies.take_definitions(true);
         let mut paths = Value::Object(self.paths);
-        let mut requests = Value::Object(self.requests.take_definitions(true));
+        let mut requests = Value::Object(self.schemas.requests.take_definitions(true));
         // A type that goes both ways has two schemas, unless both are the same.
         let shared: Vec<String> = requests.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         let differ: Vec<String> = shared.into_iter().filter(|name| schemas.contains_key(name)).collect();
@@ -160,60 +132,4 @@ fn operation_id(route: &Route) -> String {
         id.push_str(rest);
     }
     id
-}
-
-/// One operation while its handler's types describe it.
-pub struct Operation<'a> {
-    doc: &'a mut Builder,
-    parameters: Vec<Value>,
-    body: Option<Value>,
-    responses: Map<String, Value>,
-}
-
-impl Operation<'_> {
-    /// The schema of a type in a reply.
-    pub fn reply_schema<T: JsonSchema>(&mut self) -> Value {
-        self.doc.replies.subschema_for::<T>().to_value()
-    }
-
-    /// A further response. No schema: its bytes are not JSON; no media type: no body.
-    pub fn response(&mut self, status: u16, media: &str, schema: Option<Value>) {
-        let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        let response = self
-            .responses
-            .entry(status.to_string())
-            .or_insert_with(|| json!({ "description": reason.unwrap_or("Unknown") }));
-        if !media.is_empty() {
-            response["content"][media] = schema.map_or_else(|| json!({}), |schema| json!({ "schema": schema }));
-        }
-    }
-
-    /// A struct's fields as parameters.
-    pub fn parameters<T: JsonSchema>(&mut self, place: &str) {
-        let schema = T::json_schema(&mut self.doc.requests).to_value();
-        let required = |name: &String| {
-            let list = schema.get("required").and_then(Value::as_array);
-            place == "path" || list.is_some_and(|list| list.iter().any(|other| other == name))
-        };
-        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let mut schema = schema.clone();
-            let mut parameter = json!({ "name": name, "in": place, "required": required(name) });
-            if let Some(description) = schema.as_object_mut().and_then(|schema| schema.remove("description")) {
-                parameter["description"] = description;
-            }
-            parameter["schema"] = schema;
-            self.parameters.push(parameter);
-        }
-    }
-
-    /// A JSON body.
-    pub fn json_body<T: JsonSchema>(&mut self, required: bool) {
-        let schema = self.doc.requests.subschema_for::<T>().to_value();
-        self.body = Some(json!({ "required": required, "content": { "application/json": { "schema": schema } } }));
-    }
-
-    /// A body of bytes.
-    pub fn binary_body(&mut self) {
-        self.body = Some(json!({ "required": true, "content": { "application/x-tar": {} } }));
-    }
 }

@@ -7,13 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::body::Body;
-use super::hijack::Hijack;
-use super::openapi::Operation;
-
-/// Content type of a terminal's output, and of any before API 1.42.
-pub const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
-/// Content type of stdout and stderr in Docker's frames.
-pub const MULTIPLEXED_STREAM: &str = "application/vnd.docker.multiplexed-stream";
+use super::error::{ApiError, ErrorResponse};
+use super::hijack::{Hijack, MULTIPLEXED_STREAM, RAW_STREAM};
+use super::operation::Operation;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -74,6 +70,20 @@ impl IntoOutcome for Text {
 
     fn describe(op: &mut Operation<'_>) {
         op.response(200, "text/plain", None);
+    }
+}
+
+/// A whole JSON document that is at hand as text.
+#[derive(Debug)]
+pub struct JsonText(pub &'static str);
+
+impl IntoOutcome for JsonText {
+    fn into_outcome(self) -> Outcome {
+        Outcome::Response(response(200, Body::bytes(self.0), "application/json"))
+    }
+
+    fn describe(op: &mut Operation<'_>) {
+        op.response(200, "application/json", None);
     }
 }
 
@@ -194,6 +204,17 @@ impl IntoOutcome for std::convert::Infallible {
     }
 
     fn describe(_: &mut Operation<'_>) {}
+}
+
+/// A failure, as a response.
+pub fn failure(err: ApiError) -> Response<Body> {
+    // 304 has no body, by HTTP's rules.
+    let mut response = match err.status() {
+        StatusCode::NOT_MODIFIED => Response::new(Body::empty()),
+        _ => response(500, Body::json(&ErrorResponse { message: err.message().to_owned() }), "application/json"),
+    };
+    *response.status_mut() = err.status();
+    response
 }
 
 fn response(status: u16, body: Body, content_type: &'static str) -> Response<Body> {

@@ -1,26 +1,16 @@
-//! The route table: which requests exist. Static; the OpenAPI document is made of it.
+//! What a line of the route table is: a method, a pattern, and a handler whose types are erased.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
 
 use http::Method;
 
-use super::compat::ApiVersion;
 use super::cx::Cx;
 use super::error::ApiError;
 use super::extract::{Call, FromCall};
-use super::handlers;
-use super::openapi::Operation;
+use super::operation::Operation;
 use super::reply::{IntoOutcome, Outcome};
-
-/// All tables, by resource. Where two patterns match, the first wins.
-pub static TABLES: &[&[Route]] = &[
-    handlers::system::ROUTES,
-    handlers::containers::ROUTES,
-    handlers::exec::ROUTES,
-    handlers::images::ROUTES,
-    handlers::cluster::ROUTES,
-];
+use super::version::ApiVersion;
 
 /// One operation.
 pub struct Route {
@@ -53,7 +43,7 @@ macro_rules! routes {
         pub static ROUTES: &[$crate::api::route::Route] = &[$($crate::api::route::Route {
             method: http::Method::$method,
             pattern: $pattern,
-            since: $crate::api::compat::ApiVersion($since),
+            since: $crate::api::version::ApiVersion($since),
             tag: $tag,
             summary: $summary,
             failures: &[$($($failure),*)?],
@@ -132,17 +122,8 @@ handler!(A B);
 handler!(A B C);
 handler!(A B C D);
 
-/// The route of a request and what its parameters matched. `path` is decoded and has no version.
-pub fn find(method: &Method, path: &str) -> Option<(&'static Route, Vec<(String, String)>)> {
-    TABLES
-        .iter()
-        .flat_map(|table| table.iter())
-        .filter(|route| route.method == *method)
-        .find_map(|route| matches(route.pattern, path).map(|params| (route, params)))
-}
-
 /// Matches a path with a pattern that has at most one `{name:.*}`.
-fn matches(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
+pub fn matches(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
     let (mut pattern, mut path) = (pattern, path);
     let mut params = Vec::new();
     let mut tail = Vec::new();

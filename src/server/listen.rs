@@ -11,7 +11,7 @@ use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::Error;
+use super::error::Error;
 use crate::state::lock::Lock;
 
 /// Connections that may wait to be accepted. The kernel's own limit (net.core.somaxconn) may be lower.

@@ -1,10 +1,12 @@
 //! The API's process: the socket, its connections, and when to go.
 
-pub mod conn;
+mod conn;
+mod error;
 mod io;
 pub mod listen;
 pub mod log;
 mod peer;
+mod serve;
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -18,11 +20,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::conn::Conn;
 use self::listen::Listener;
 use crate::api::dispatch::Api;
-use crate::api::gate::Gate;
+use crate::api::gate::{Access, Gate};
 use crate::api::work::Work;
 use crate::engine::Engine;
-use crate::model::ErrorKind;
 use crate::sys::memory;
+
+pub use error::Error;
 
 /// How long requests may take to end after a request to terminate.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -41,38 +44,6 @@ pub struct Options {
     pub socket: PathBuf,
     /// How long nothing may happen before the process exits; none: for ever.
     pub idle_timeout: Option<Duration>,
-}
-
-/// Why the server could not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The descriptor that was passed is not what we need.
-    #[error("the socket passed in LISTEN_FDS cannot be used: {0}")]
-    Passed(std::io::Error),
-    /// Another server is there.
-    #[error("{0} is in use: a server answers there")]
-    InUse(PathBuf),
-    /// The path cannot be bound.
-    #[error("cannot listen on {path}: {source}")]
-    Bind {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// The runtime failed.
-    #[error("{0}")]
-    Runtime(#[from] std::io::Error),
-}
-
-impl Error {
-    /// The kind of this error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InUse(_) => ErrorKind::Conflict,
-            _ => ErrorKind::System,
-        }
-    }
 }
 
 /// Serves until idle or told to end. No thread may exist yet. `gate` enters the user's namespaces.
@@ -115,7 +86,7 @@ enum End {
 impl Server {
     fn new(engine: Engine, gate: Gate, listener: Listener) -> Result<Self, Error> {
         let work = Arc::new(Work::default());
-        let api = Api::new(engine, Arc::clone(&work), gate);
+        let api = Api::new(Access::new(engine, Arc::clone(&work), gate));
         let incoming = UnixListener::from_std(listener.second()?)?;
         Ok(Self { api, work, listener, incoming, conns: Vec::new() })
     }
@@ -200,7 +171,7 @@ impl Server {
         }
         self.conns.push(Arc::downgrade(&conn));
         let api = self.api.clone();
-        tokio::spawn(conn::serve(conn, move |request| {
+        tokio::spawn(serve::serve(conn, move |request| {
             let api = api.clone();
             async move { api.serve(request).await }
         }));

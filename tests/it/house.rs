@@ -30,7 +30,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
 ];
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+pub fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() {
             sources(&entry.path(), found);

@@ -11,6 +11,7 @@ mod pty;
 mod raw;
 
 mod activation;
+mod arrows;
 mod attach;
 mod bad_input;
 mod command_line;

@@ -2,11 +2,12 @@
 
 use super::containers::ResizeQuery;
 use super::streams::hand_over;
+use crate::api::operation::Operation;
 use crate::api::reply::{IntoOutcome, Outcome};
 use crate::api::route::routes;
 use crate::api::types::ById;
 use crate::api::types::exec::{ExecCreateBody, ExecCreateReply, ExecInspect, ExecStartBody};
-use crate::api::{ApiError, Cx, Empty, Hijack, Json, MaybeJson, Path, Query, Reply, openapi};
+use crate::api::{ApiError, Cx, Empty, Hijack, Json, MaybeJson, Path, Query, Reply};
 
 /// `POST /containers/{id}/exec`
 pub async fn create(
@@ -36,7 +37,7 @@ impl IntoOutcome for Started {
         }
     }
 
-    fn describe(op: &mut openapi::Operation<'_>) {
+    fn describe(op: &mut Operation<'_>) {
         Hijack::describe(op);
     }
 }

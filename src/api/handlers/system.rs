@@ -3,11 +3,11 @@
 use http::{HeaderName, HeaderValue, header};
 
 use super::containers::sizes;
-use crate::api::reply::{Empty, Text, WithHeaders};
+use crate::api::reply::{Empty, JsonText, Text, WithHeaders};
 use crate::api::route::routes;
 use crate::api::types::containers::Summary;
 use crate::api::types::system::{DiskUsage, EventMessage, EventsQuery, SystemInfo, SystemVersion, UsageQuery};
-use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat, openapi};
+use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat};
 use crate::engine::containers::ListOptions;
 use crate::engine::events::{EventOptions, moment};
 use crate::engine::images;
@@ -109,6 +109,6 @@ async fn usage(cx: Cx, query: Query<UsageQuery>) -> Result<Reply<DiskUsage>, Api
 /// What `system/df` can be asked for.
 const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
-async fn document(_: Cx) -> Result<openapi::Document, ApiError> {
-    Ok(openapi::Document)
+async fn document(_: Cx) -> Result<JsonText, ApiError> {
+    Ok(JsonText(include_str!("../../../openapi/openapi.json")))
 }

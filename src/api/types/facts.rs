@@ -8,7 +8,7 @@ use super::system::{
     Commit, Component, EventActor, EventMessage, IndexInfo, Platform, Plugins, RegistryConfig, Runtime, Swarm,
     SystemInfo, SystemVersion,
 };
-use crate::api::compat::{ADVERTISED, OLDEST};
+use crate::api::version::{ADVERTISED, OLDEST};
 use crate::engine::system::Facts;
 use crate::model::time;
 use crate::state::container::Driver;
