@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, check, stand_in};
 use crate::state::paths::Home;
+use crate::sys::tree;
 
 /// The unit files, as they lie in the source tree; only the program's path differs.
 const SOCKET_UNIT: &str = include_str!("../../systemd/pierless.socket");
@@ -91,7 +92,7 @@ pub fn down(home: &Home, stop: bool) -> Result<(), Error> {
     if let Some(folder) = docker_config().map(|config| context_folder(&config)) {
         let meta = folder.join("meta.json");
         if fs::read_to_string(&meta).is_ok_and(|text| text.contains(&endpoint(&socket))) {
-            fs::remove_dir_all(&folder).map_err(Error::at(&folder))?;
+            tree::remove(&folder).map_err(Error::at(&folder))?;
         }
     }
     Ok(())

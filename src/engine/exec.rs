@@ -13,6 +13,7 @@ use crate::state::atomic::{self, Durability};
 use crate::state::container::{ContainerRecord, Status};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::state::{self, store};
+use crate::sys::tree;
 
 /// A session as it is on disk.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Engine {
             Ok::<_, state::Error>(())
         })();
         if let Err(err) = made {
-            let _ = fs::remove_dir_all(&dir);
+            let _ = tree::remove(&dir);
             return match err {
                 state::Error::Missing(_) => {
                     Err(Error::Conflict(format!("container {} is not running", record.container)))

@@ -1,12 +1,12 @@
 //! A place to make things in before they are moved to theirs.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::ids::random_id;
 use crate::state::lock::Lock;
+use crate::sys::tree;
 
 use super::{Error, Result, Store};
 
@@ -75,13 +75,8 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // Others may be removing it as well, once its lock file is gone.
-        for _ in 0..8 {
-            match fs::remove_dir_all(&self.path) {
-                Ok(()) => return,
-                Err(err) if err.kind() == io::ErrorKind::NotFound && !self.path.exists() => return,
-                Err(err) => tracing::debug!(path = %self.path.display(), "not yet removed: {err}"),
-            }
+        if let Err(err) = tree::remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), "left for the next process to remove: {err}");
         }
-        tracing::warn!(path = %self.path.display(), "left for the next process to remove");
     }
 }

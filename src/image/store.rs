@@ -27,12 +27,8 @@ impl Store {
     /// Those of the file system.
     pub fn open(home: &Home) -> Result<Self> {
         let store = Self { home: home.clone(), root: home.images() };
-        // The one that is made last is there: so are the others.
-        if store.tmp_dir().is_dir() {
-            return Ok(store);
-        }
-        let dirs = [store.root.join("blobs/sha256"), store.layers_dir(), store.refs_dir(), store.meta_dir()];
-        for dir in dirs.into_iter().chain([store.tmp_dir()]) {
+        let dirs = [store.blobs_dir(), store.layers_dir(), store.refs_dir(), store.meta_dir(), store.tmp_dir()];
+        for dir in dirs.into_iter().filter(|dir| !dir.is_dir()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::at(&dir))?;
         }
         Ok(store)

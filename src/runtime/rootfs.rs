@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::state::store::PROBE;
 use crate::sys::mounts::{self, Overlay};
+use crate::sys::tree;
 
 /// Mounts layers (the lowest first) with a writable one above them on `target`, in this mount namespace.
 ///
@@ -54,6 +55,6 @@ pub fn overlay_supported(dir: &Path, rootless: bool) -> io::Result<()> {
         removed
     })();
     // The kernel leaves a directory of mode 0 in `work`, which root of a user namespace may still enter.
-    let _ = fs::remove_dir_all(&probe);
+    let _ = tree::remove(&probe);
     tried
 }

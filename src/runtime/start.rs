@@ -17,7 +17,7 @@ use crate::state::paths::Home;
 use crate::state::store;
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::openat2::Root;
-use crate::sys::{mounts, process};
+use crate::sys::{mounts, process, tree};
 
 /// The file of a bundle that holds the specification.
 pub(super) const CONFIG: &str = "config.json";
@@ -88,7 +88,7 @@ pub fn delete(home: &Home, id: &str, cgroup: Option<&Path>) {
             }
         }
     }
-    let _ = fs::remove_dir_all(home.container(id).bundle());
+    let _ = tree::remove(&home.container(id).bundle());
 }
 
 fn mount_rootfs(home: &Home, record: &ContainerRecord, target: &Path, rootless: bool) -> io::Result<()> {

@@ -34,8 +34,9 @@ const THREADS: usize = 4096;
 /// Open files that this process may have, if the host allows it: each waiting client takes a few. Not more, because
 /// monitors and their containers inherit it, and programs exist that close every number up to the limit.
 const FILES: u64 = 65536;
-/// Stack of such a thread, in bytes: reserved, not used.
-const THREAD_STACK: usize = 1 << 20;
+/// Stack of such a thread, in bytes: reserved, not used. Small where it is tested: a recursion over what clients, images
+/// or containers made shows at once.
+const THREAD_STACK: usize = if cfg!(debug_assertions) { 256 << 10 } else { 1 << 20 };
 
 /// What `pierless serve` is asked for.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use super::container::{ContainerRecord, StateRecord};
 use super::lock::Lock;
 use super::paths::{Home, entry_id};
 use super::{Error, Result};
+use crate::sys::tree;
 
 /// Marks a directory that is being made or removed: nobody lists it, and whoever finds it without an owner ends it.
 const GONE: &str = ".gone-";
@@ -155,7 +156,7 @@ pub fn remove_execs(home: &Home, id: &str) {
     for entry in fs::read_dir(&execs).into_iter().flatten().flatten() {
         let _ = fs::remove_file(home.execs().join(entry.file_name()));
     }
-    let _ = fs::remove_dir_all(execs);
+    let _ = tree::remove(&execs);
 }
 
 /// Ends creations, renames and removals whose process was killed.
@@ -212,16 +213,7 @@ fn bury(home: &Home, id: &str) -> bool {
 
 /// Removes a tree; two may do it at once.
 fn remove_tree(path: &Path) -> Result<()> {
-    for _ in 0..16 {
-        match fs::remove_dir_all(path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound && !path.exists() => return Ok(()),
-            Ok(()) => return Ok(()),
-            // Another remover was at the same entry, or a process still wrote there.
-            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
-            Err(err) => return Err(Error::at(path)(err)),
-        }
-    }
-    Err(Error::Io { path: path.to_owned(), source: io::ErrorKind::DirectoryNotEmpty.into() })
+    tree::remove(path).map_err(Error::at(path))
 }
 
 #[cfg(test)]

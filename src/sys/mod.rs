@@ -12,3 +12,4 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod spawn;
+pub mod tree;

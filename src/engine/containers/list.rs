@@ -1,8 +1,5 @@
 //! Lists of containers and their filters.
 
-use std::fs;
-use std::path::Path;
-
 use regex_lite::Regex;
 
 use crate::engine::{Engine, Error, Result};
@@ -10,6 +7,7 @@ use crate::model::filters::{FilterError, Filters};
 use crate::model::time::{self, human_duration};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 use crate::state::{self, store};
+use crate::sys::tree;
 
 /// A container as it is on disk: both its records.
 #[derive(Debug, Clone)]
@@ -110,18 +108,8 @@ impl Engine {
 
     /// Bytes in a container's writable layer.
     pub fn size_rw(&self, id: &str) -> i64 {
-        tree_size(&self.home.container(id).upper())
+        i64::try_from(tree::size(&self.home.container(id).upper())).unwrap_or(i64::MAX)
     }
-}
-
-fn tree_size(dir: &Path) -> i64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => tree_size(&entry.path()),
-        Ok(meta) if meta.is_file() => i64::try_from(meta.len()).unwrap_or(i64::MAX),
-        _ => 0,
-    };
-    entries.map(size).sum()
 }
 
 /// The filters, with what they refer to looked up once.

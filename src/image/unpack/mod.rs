@@ -18,6 +18,8 @@ pub use owner::Privilege;
 pub use tree::clean;
 use tree::{Tree, here, split};
 
+use crate::sys::tree::remove_at;
+
 use super::entries::{Entries, Entry, Kind};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -189,7 +191,7 @@ impl Unpacker {
             Err(Errno::EXIST) => {}
             other => return Ok(other?),
         }
-        tree::remove(parent, name)?;
+        remove_at(parent, name)?;
         let made = make(parent)?;
         self.tree.forget();
         Ok(made)
@@ -209,7 +211,7 @@ impl Unpacker {
         if there.as_ref().is_some_and(is_directory) {
             return Ok(open(parent)?);
         }
-        tree::remove(parent, name)?;
+        remove_at(parent, name)?;
         rustix::fs::mkdirat(parent, name, mode)?;
         let fd = open(parent)?;
         // The whiteout that was there hid the lower layers' directory: the new one must not show it again.

@@ -226,3 +226,47 @@ fn truncated_and_oversized_input_is_an_error() {
     assert!(into(dir.path(), &Tar::new().pax([("path", &huge[..])]).file("f", b"").done()).is_err());
     assert!(into(dir.path(), &[b'x'; 4096]).is_err());
 }
+
+/// More than any path can have, and far more than there are descriptors.
+const LEVELS: usize = 8_000;
+
+#[test]
+fn trees_deeper_than_a_stack_and_a_path_are_unpacked() {
+    let dir = tempfile::tempdir_in("/dev/shm").expect("directory");
+    let path = "d/".repeat(LEVELS);
+    let (file, above) = (format!("{path}file"), &path[..path.len() - 2]);
+    let archive = Tar::new()
+        .pax([("path", file.as_bytes())])
+        .file("x", b"deep")
+        .pax([("path", above.as_bytes())])
+        .dir("x")
+        // The same depth by short paths through links, each of which leads to the end of the one before.
+        .link("l0", "d")
+        .link("l1", &format!("l0{}", "/d".repeat(40)))
+        .link("l2", &format!("l1{}", "/d".repeat(40)))
+        .file("l2/beside", b"x")
+        .done();
+    let root = dir.path().to_owned();
+    let small = std::thread::Builder::new().stack_size(128 << 10);
+    let unpacked = small.spawn(move || into(&root, &archive)).expect("thread").join().expect("no panic");
+    assert_eq!(unpacked.expect("unpack").size, 5);
+    assert_eq!(fs::read(dir.path().join(format!("{}beside", "d/".repeat(81)))).expect("read"), b"x");
+    assert_eq!(crate::sys::tree::size(dir.path()), 5);
+    crate::sys::tree::remove(dir.path()).expect("removed");
+}
+
+#[test]
+fn links_do_not_lead_on_beyond_what_a_path_can_have() {
+    let dir = tempfile::tempdir_in("/dev/shm").expect("directory");
+    let path = "d/".repeat(3_000);
+    let (link, through) = (format!("{path}l"), format!("{path}l/x"));
+    let archive = Tar::new()
+        .pax([("path", link.as_bytes())])
+        .link("x", "/")
+        .pax([("path", through.as_bytes())])
+        .file("x", b"x")
+        .done();
+    assert!(into(dir.path(), &archive).is_err());
+    assert!(!dir.path().join("x").exists());
+    crate::sys::tree::remove(dir.path()).expect("removed");
+}

@@ -4,7 +4,6 @@
 //! a symbolic link in the middle of a path, absolute or not, stays inside even if it changes meanwhile.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +14,10 @@ use rustix::io::Errno;
 
 /// Mode of directories that a path needs but that no entry described.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
+/// Bytes that a path may have in a system call, with the NUL at its end.
+const PATH_MAX: usize = 4096;
+/// For what is looked up from a directory in the middle of the tree.
+const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 /// The tree, and the directory that was used last: entries of one directory follow each other.
 #[derive(Debug)]
@@ -58,40 +61,75 @@ impl Tree {
 
     fn open(&self, path: &[u8], access: OFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b".".as_slice() } else { path };
-        let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            // The kernel answers EAGAIN where a rename elsewhere keeps it from being sure about `..`.
-            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return Ok(other?),
-            }
+        let (first, mut rest) = head(path);
+        let mut fd = resolve(self.root.as_fd(), first, access, ResolveFlags::IN_ROOT)?;
+        while !rest.is_empty() {
+            // Nobody says what a link would mean that is further from the root than a path can be long.
+            let (next, after) = head(rest);
+            fd = resolve(fd.as_fd(), next, access, BELOW)?;
+            rest = after;
         }
+        Ok(fd)
+    }
+
+    /// Opens a directory from the one that was used last, if it is below it: the kernel need not begin at the root.
+    fn open_from_last(&self, path: &[u8]) -> Option<OwnedFd> {
+        let (last, fd) = self.last.as_ref()?;
+        let below = path.strip_prefix(last.as_slice())?.strip_prefix(b"/")?;
+        resolve(fd.as_fd(), below, OFlags::PATH, BELOW).ok()
     }
 
     fn open_or_make(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        match self.open(path, OFlags::PATH) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        if let Some(fd) = self.open_from_last(path) {
+            return Ok(fd);
         }
-        let (above, name) = split(path);
-        let above = if above.is_empty() { None } else { Some(self.open_or_make(above)?) };
-        let above = above.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
-        match rustix::fs::mkdirat(above, name, IMPLIED_MODE) {
-            Ok(()) => {}
-            // It is there and yet cannot be opened as a directory: a link to nowhere.
-            Err(Errno::EXIST) => return Err(io::ErrorKind::NotADirectory.into()),
-            Err(err) => return Err(err.into()),
+        // The deepest one that is there, then what is missing below it.
+        let mut there = path;
+        let mut at = loop {
+            match self.open(there, OFlags::PATH) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound && !there.is_empty() => there = split(there).0,
+                other => break other?,
+            }
+        };
+        let missing = path[there.len()..].split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        for name in missing {
+            match rustix::fs::mkdirat(&at, name, IMPLIED_MODE) {
+                Ok(()) => {}
+                // It is there and yet cannot be opened as a directory: a link to nowhere.
+                Err(Errno::EXIST) => return Err(io::ErrorKind::NotADirectory.into()),
+                Err(err) => return Err(err.into()),
+            }
+            at = rustix::fs::openat(&at, name, here(OFlags::RDONLY | OFlags::DIRECTORY), Mode::empty())?;
+            rustix::fs::fchmod(&at, IMPLIED_MODE)?;
         }
-        let fd = rustix::fs::openat(above, name, here(OFlags::RDONLY | OFlags::DIRECTORY), Mode::empty())?;
-        rustix::fs::fchmod(&fd, IMPLIED_MODE)?;
-        Ok(fd)
+        Ok(at)
     }
 
     /// Forgets the directory used last: to be called when one may have been replaced.
     pub fn forget(&mut self) {
         self.last = None;
     }
+}
+
+/// Opens a directory without leaving the one it is looked up in.
+fn resolve(dir: BorrowedFd<'_>, path: &[u8], access: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    loop {
+        // The kernel answers EAGAIN where a rename elsewhere keeps it from being sure about `..`.
+        match rustix::fs::openat2(dir, path, flags, Mode::empty(), how | ResolveFlags::NO_MAGICLINKS) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// As much of a path as one system call takes, and the rest.
+fn head(path: &[u8]) -> (&[u8], &[u8]) {
+    if path.len() < PATH_MAX {
+        return (path, b"");
+    }
+    let end = path[..PATH_MAX].iter().rposition(|byte| *byte == b'/').unwrap_or(path.len());
+    (&path[..end], path.get(end + 1..).unwrap_or_default())
 }
 
 /// Flags for opening an entry itself, never what a link points to.
@@ -114,19 +152,6 @@ pub fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<rustix::fs::S
 /// Whether this is overlayfs's mark for a removed file.
 pub fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// Removes what is at a name in a directory, with everything below it.
-///
-/// # Errors
-/// Those of the file system other than absence.
-pub fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        // The standard library's removal walks by descriptors and follows no link.
-        Err(Errno::ISDIR | Errno::PERM) => fs::remove_dir_all(through(dir, name)),
-        Err(err) => Err(err.into()),
-    }
 }
 
 /// A path to an entry of an open directory, for system calls that take no descriptor.
