@@ -13,7 +13,7 @@ mod reconcile;
 pub mod system;
 
 use crate::state::paths::Home;
-use crate::state::store;
+use crate::state::{store, sweep};
 
 pub use error::{Error, Result};
 
@@ -37,7 +37,7 @@ impl Engine {
     /// Finishes what killed processes left half done: removals, and ends of containers whose monitor was killed.
     /// Cheap when there is nothing: one look at each container that should run.
     pub fn recover(&self) {
-        store::sweep(&self.home);
+        sweep::sweep(&self.home);
         self.sweep_images();
         for id in store::ids(&self.home).unwrap_or_default() {
             if let Err(err) = self.reconcile(&id) {

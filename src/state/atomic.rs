@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,15 +18,27 @@ use super::{Error, Result};
 pub enum Durability {
     /// A killed process: readers see the old file or the new one.
     Process,
-    /// A crash of the machine as well.
+    /// A loss of power as well.
     Disk,
 }
 
 /// Replaces a file by one with these bytes: writes a temporary neighbour, then renames it.
 ///
 /// # Errors
-/// Those of the file system; the old file is then still there.
+/// Those of the file system; the old file is then still there, unless only the last sync failed.
 pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    replace(path, bytes, durability)?;
+    match (durability, path.parent()) {
+        (Durability::Disk, Some(parent)) => sync(&[parent]),
+        _ => Ok(()),
+    }
+}
+
+/// As [`write`], but for [`Durability::Disk`] the caller still has to [`sync`] the directory, with others.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -37,15 +50,10 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         if durability == Durability::Disk {
+            // Before the name: no loss of power may leave the name with less than the whole.
             file.sync_all()?;
         }
-        fs::rename(&temporary, path)?;
-        if durability == Durability::Disk
-            && let Some(parent) = path.parent()
-        {
-            File::open(parent)?.sync_all()?;
-        }
-        Ok(())
+        fs::rename(&temporary, path)
     })();
     written.map_err(|source| {
         let _ = fs::remove_file(&temporary);
@@ -53,15 +61,71 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     })
 }
 
+/// Makes what these directories list survive a loss of power. They are synced at the same time: the disk flushes its
+/// cache for each, and does that once for all that ask together.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync(dirs: &[&Path]) -> Result<()> {
+    let Some((last, others)) = dirs.split_last() else { return Ok(()) };
+    thread::scope(|scope| {
+        let others: Vec<_> = others
+            .iter()
+            .map(|dir| (dir, thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, || sync_one(dir))))
+            .collect();
+        let mut result = sync_one(last);
+        for (dir, thread) in others {
+            let one = match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| sync_one(dir)),
+                // No more threads: one after the other, then.
+                Err(_) => sync_one(dir),
+            };
+            result = result.and(one);
+        }
+        result
+    })
+}
+
+fn sync_one(dir: &Path) -> Result<()> {
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        // It lists nothing; or its file system knows no such thing.
+        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(()),
+        other => other.map_err(Error::at(dir)),
+    }
+}
+
+/// Removes what writers that were killed left in a directory: temporary files of processes that are gone.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().and_then(writer).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The process that writes, or wrote, the temporary file of this name.
+fn writer(name: &str) -> Option<&str> {
+    let number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (rest, _) = name.strip_prefix('.')?.rsplit_once('.').filter(|(_, serial)| number(serial))?;
+    let (_, pid) = rest.rsplit_once('.').filter(|(_, pid)| number(pid))?;
+    Some(pid)
+}
+
+/// A value as JSON, indented for people.
+pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|source| Error::Corrupt { path: path.to_owned(), source })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Replaces a file by a value as JSON, indented for people.
 ///
 /// # Errors
 /// As [`write`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|source| Error::Corrupt { path: path.to_owned(), source })?;
-    bytes.push(b'\n');
-    write(path, &bytes, durability)
+    write(path, &to_json(path, value)?, durability)
 }
 
 /// Reads a value as JSON.
@@ -88,5 +152,20 @@ mod tests {
         fs::write(&path, "{").expect("spoil");
         assert!(matches!(read_json::<i32>(&path), Err(Error::Corrupt { .. })));
         assert!(matches!(read_json::<i32>(&dir.path().join("b")), Err(Error::Missing(_))));
+        sync(&[&dir.path().join("none"), dir.path(), dir.path()]).expect("sync");
+        assert!(sync(&[&path.join("in a file"), dir.path()]).is_err());
+    }
+
+    #[test]
+    fn temporary_files_of_the_dead_are_swept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let living = format!(".state.json.{}.0", std::process::id());
+        let names = [living.as_str(), ".state.json.0.7", ".a.1x.2", ".hidden", "state.json.0.1", "lock"];
+        for name in names {
+            fs::write(dir.path().join(name), "").expect("file");
+        }
+        sweep(dir.path());
+        let left = names.map(|name| dir.path().join(name).exists());
+        assert_eq!(left, [true, false, true, true, true, true]);
     }
 }

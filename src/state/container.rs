@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::networking::EndpointSettings;
+use crate::model::signal;
 use crate::model::time::Nanos;
 
 /// What was asked: `container.json`, written by the engine under the container's lock.
@@ -75,6 +76,8 @@ pub enum Status {
     Paused,
     /// Its process has ended.
     Exited,
+    /// Its record cannot be read: it can only be removed. Never written.
+    Dead,
 }
 
 impl Status {
@@ -85,6 +88,7 @@ impl Status {
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Exited => "exited",
+            Self::Dead => "dead",
         }
     }
 }
@@ -114,9 +118,19 @@ pub struct StateRecord {
     pub exits: u64,
     /// Whether a person asked for the last stop.
     pub stopped_by_user: bool,
+    /// Whether the last stop is part of a restart: a container that is to be removed at its end stays for once.
+    pub kept: bool,
 }
 
+/// Exit code of a container whose end nobody saw: as after SIGKILL.
+pub const LOST: i32 = 128 + signal::KILL;
+
 impl StateRecord {
+    /// An end that nobody saw, found at this moment, for this reason.
+    pub fn lost(at: Nanos, why: String) -> Self {
+        Self { status: Status::Exited, finished_at: at, exit_code: LOST, error: why, ..Self::default() }
+    }
+
     /// Whether its process exists.
     pub fn is_running(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)

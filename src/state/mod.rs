@@ -1,14 +1,44 @@
 //! What is on disk: paths, locks, records, the event log. Plain files that a person can read; each record has one
 //! writer; each write is whole or absent.
+//!
+//! # What survives a loss of power
+//!
+//! One rule for the whole store: **the answer follows the sync of the record and of the directories that lead to it.** A
+//! record's bytes are synced before it gets its name, so a name never leads to less than the whole; then its directory,
+//! the one above and, for a container, the one with its name's link, all at once, for a disk flushes once for all that
+//! ask together ([`atomic::sync`]). So a created, renamed or removed container, an image and a name that a client was
+//! told of are there afterwards, and what was taken away stays away.
+//!
+//! * *Exempt* are containers that are to be removed at their end (`--rm`), which are not to outlive anything, and the
+//!   event log.
+//! * *An end* is committed, told to those who wait, and then synced at once ([`ending::persist`]): the sync takes longer
+//!   than all the rest of an end. If the power goes in these milliseconds, the record says running in a boot that is
+//!   over, and the end counts as lost: exit code 137, with an error text that says so.
+//! * syncfs(2) is never called for a container: it would wait for what all the others have written.
+//! * An *empty* record is one that was never acknowledged, and is swept like a directory without a record.
+//!
+//! # What cannot be read
+//!
+//! A container whose record is unreadable ([`Error::is_unreadable`]) is listed as `dead` and can be removed; it stands in
+//! nobody's way: not of lists, of its neighbours' names, nor of the image store's garbage collection, for it can never
+//! be started again. A state that is unreadable counts as an end with exit code 137 and a text.
+//!
+//! # When there is no room
+//!
+//! See [`ending`]: the end of a container needs no room that its start has not made.
 
 pub mod atomic;
 pub mod container;
+pub mod ending;
 pub mod events;
 pub mod exec;
 pub mod lock;
 pub mod logfile;
+mod names;
 pub mod paths;
+mod remains;
 pub mod store;
+pub mod sweep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +87,17 @@ impl Error {
             Self::Missing(_) => ErrorKind::NotFound,
             Self::NameTaken { .. } => ErrorKind::Conflict,
             Self::Corrupt { .. } | Self::Io { .. } => ErrorKind::System,
+        }
+    }
+
+    /// Whether this is what a record has become, not what a moment's want (of descriptors, of memory) did to a reader.
+    pub fn is_unreadable(&self) -> bool {
+        use rustix::io::Errno;
+        let lasting = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ISDIR, Errno::LOOP, Errno::ACCESS, Errno::PERM];
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Io { source, .. } => Errno::from_io_error(source).is_some_and(|err| lasting.contains(&err)),
+            Self::Missing(_) | Self::NameTaken { .. } => false,
         }
     }
 

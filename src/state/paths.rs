@@ -92,6 +92,14 @@ impl ContainerPaths {
     pub fn state(&self) -> PathBuf {
         self.data.join("state.json")
     }
+    /// Room for the next `state.json`.
+    pub fn spare(&self) -> PathBuf {
+        self.data.join("state.spare")
+    }
+    /// What happened last, where the data directory could not take it.
+    pub fn late_state(&self) -> PathBuf {
+        self.run.join("state.json")
+    }
     /// What it printed.
     pub fn log(&self) -> PathBuf {
         self.data.join("container.log")

@@ -1,75 +1,19 @@
-//! The set of containers on disk: names, listing, removal.
+//! The set of containers on disk: listing, records, removal.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::atomic::{self, Durability};
+use super::atomic::{self, Durability, sync};
 use super::container::{ContainerRecord, StateRecord};
-use super::lock::Lock;
 use super::paths::{Home, entry_id};
+use super::remains::{GONE, remove_tree};
 use super::{Error, Result};
-use crate::sys::tree;
+use crate::model::time::{Nanos, SECOND};
 
-/// Marks a directory that is being made or removed: nobody lists it, and whoever finds it without an owner ends it.
-const GONE: &str = ".gone-";
-/// Marks a directory in which a process, whose number follows, tries something out for a moment.
-pub const PROBE: &str = ".overlay-";
-
-/// Reserves a name for a container: symlink(2) fails if it is taken.
-///
-/// A name whose container is gone (its remover was killed between the two) is taken over.
-///
-/// # Errors
-/// [`Error::NameTaken`], or those of the file system.
-pub fn reserve_name(home: &Home, name: &str, id: &str) -> Result<()> {
-    let link = home.names().join(name);
-    for _ in 0..1000 {
-        match symlink(Path::new("..").join(id), &link) {
-            Ok(()) => return Ok(()),
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                let Some(owner) = name_owner(home, name) else { continue };
-                if home.container(&owner).data.exists() && !bury(home, &owner) {
-                    return Err(Error::NameTaken { name: name.to_owned(), owner });
-                }
-                release_name(home, name, &owner)?;
-            }
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(home.names()).map_err(Error::at(&home.names()))?;
-            }
-            Err(err) => return Err(Error::at(&link)(err)),
-        }
-    }
-    // What is there is no link to a container, and none of ours to take away.
-    Err(Error::at(&link)(io::ErrorKind::AlreadyExists.into()))
-}
-
-/// The id of the container that has this name.
-pub fn name_owner(home: &Home, name: &str) -> Option<String> {
-    let target = fs::read_link(home.names().join(name)).ok()?;
-    entry_id(&target).map(str::to_owned)
-}
-
-/// Frees a name if it is this container's.
-///
-/// # Errors
-/// Those of the file system; a missing link is none.
-pub fn release_name(home: &Home, name: &str, id: &str) -> Result<()> {
-    let link = home.names().join(name);
-    // Looking and unlinking are two steps: without the lock another one's new link could be hit.
-    let _lock = match Lock::exclusive(&home.containers().join("lock")) {
-        Err(Error::Missing(_)) => return Ok(()),
-        other => other?,
-    };
-    if name_owner(home, name).as_deref() != Some(id) {
-        return Ok(());
-    }
-    match fs::remove_file(&link) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(Error::at(&link)(err)),
-        _ => Ok(()),
-    }
-}
+pub use super::names::{name_owner, names, release_name, reserve_name};
+pub use super::remains::{PROBE, has_record, remove_execs, remove_run};
 
 /// The ids of all containers, in no order. No directory yet: none.
 ///
@@ -87,38 +31,75 @@ pub fn ids(home: &Home) -> Result<Vec<String>> {
 /// Reads what was asked.
 ///
 /// # Errors
-/// [`Error::Missing`] if there is no such container, [`Error::Corrupt`].
+/// [`Error::Missing`] if there is no such container; [`Error::is_unreadable`] if its record is none any more.
 pub fn load(home: &Home, id: &str) -> Result<ContainerRecord> {
-    atomic::read_json(&home.container(id).record())
-}
-
-/// Reads what happened; a container that was never started has no such record, and is `created`.
-///
-/// # Errors
-/// [`Error::Corrupt`], or those of the file system.
-pub fn load_state(home: &Home, id: &str) -> Result<StateRecord> {
-    match atomic::read_json(&home.container(id).state()) {
-        Err(Error::Missing(_)) => Ok(StateRecord::default()),
+    let paths = home.container(id);
+    match atomic::read_json(&paths.record()) {
+        Err(Error::Corrupt { path, .. }) if !has_record(&paths) => Err(Error::Missing(path.display().to_string())),
+        // All fields have defaults: that it is a record at all, and this one's, its id tells.
+        Ok(ContainerRecord { id: other, .. }) if other != id => {
+            let source = serde::de::Error::custom(format!("it is of container {other:?}"));
+            Err(Error::Corrupt { path: paths.record(), source })
+        }
         other => other,
     }
 }
 
-/// Commits what was asked, without the configuration's empty fields: a list reads every record.
+/// Reads what happened. A container that was never started has no such record, and is `created`; one whose record
+/// cannot be read counts as ended.
+///
+/// # Errors
+/// Those of the file system that may be gone with the next try.
+pub fn load_state(home: &Home, id: &str) -> Result<StateRecord> {
+    let paths = home.container(id);
+    let state = match atomic::read_json(&paths.state()) {
+        Err(Error::Missing(_)) => StateRecord::default(),
+        Err(err) if err.is_unreadable() => StateRecord::lost(time_of(&paths.state()), err.to_string()),
+        other => other?,
+    };
+    // An end that found no room in the data directory: see `ending`.
+    if state.is_running()
+        && let Some(late) = late_end(home, id).filter(|late| late.exits > state.exits)
+    {
+        return Ok(late);
+    }
+    Ok(state)
+}
+
+/// The end that waits in the run directory for a place in the data directory, if there is one.
+pub fn late_end(home: &Home, id: &str) -> Option<StateRecord> {
+    atomic::read_json(&home.container(id).late_state()).ok()
+}
+
+/// When a file was last written; 0 if that is not to be known.
+fn time_of(path: &Path) -> Nanos {
+    let meta = fs::metadata(path);
+    meta.map_or(0, |meta| meta.mtime().saturating_mul(SECOND).saturating_add(meta.mtime_nsec()))
+}
+
+/// Commits what was asked, without the configuration's empty fields: a list reads every record. It survives a loss of
+/// power, with the container's directory and its name, unless the container is to be removed at its end.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn save(home: &Home, record: &ContainerRecord) -> Result<()> {
-    let path = home.container(&record.id).record();
+    let paths = home.container(&record.id);
+    let path = paths.record();
     let mut value = serde_json::to_value(record).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
     for half in ["config", "host_config"] {
         if let Some(fields) = value.get_mut(half).and_then(serde_json::Value::as_object_mut) {
             fields.retain(|_, field| !field.is_null() && field != "");
         }
     }
-    atomic::write_json(&path, &value, Durability::Process)
+    let durability = if record.host_config.auto_remove { Durability::Process } else { Durability::Disk };
+    atomic::replace(&path, &atomic::to_json(&path, &value)?, durability)?;
+    match durability {
+        Durability::Disk => sync(&[&paths.data, &home.containers(), &home.names()]),
+        Durability::Process => Ok(()),
+    }
 }
 
-/// Commits what happened. An end must survive a crash of the machine; a start need not, for nothing runs after one.
+/// Commits what happened.
 ///
 /// # Errors
 /// Those of the file system.
@@ -127,7 +108,7 @@ pub fn save_state(home: &Home, id: &str, state: &StateRecord, durability: Durabi
 }
 
 /// Removes a container's files and its name. The rename is the moment at which it no longer exists; what is left
-/// after a kill is removed by [`sweep`].
+/// after a kill is removed by [`super::sweep`]. Whoever acknowledges it calls [`sync_removal`] before.
 ///
 /// # Errors
 /// [`Error::Missing`] if it was gone already, or those of the file system.
@@ -140,91 +121,28 @@ pub fn remove(home: &Home, id: &str, name: &str) -> Result<()> {
     remove_run(home, id)
 }
 
-/// Removes what a container has in the run directory, and its exec sessions' index entries.
+/// Makes removals, and names that became free, survive a loss of power.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn remove_run(home: &Home, id: &str) -> Result<()> {
-    let run = home.container(id).run;
-    remove_execs(home, id);
-    remove_tree(&run)
-}
-
-/// Removes the records of a container's exec sessions.
-pub fn remove_execs(home: &Home, id: &str) {
-    let execs = home.container(id).run.join("execs");
-    for entry in fs::read_dir(&execs).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(home.execs().join(entry.file_name()));
-    }
-    let _ = tree::remove(&execs);
-}
-
-/// Ends creations, renames and removals whose process was killed.
-pub fn sweep(home: &Home) {
-    for id in ids(home).unwrap_or_default() {
-        bury(home, &id);
-    }
-    for entry in fs::read_dir(home.containers()).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let abandoned = |pid: &str| !Path::new("/proc").join(pid).exists();
-        if name.starts_with(GONE) || name.strip_prefix(PROBE).is_some_and(abandoned) {
-            let _ = remove_tree(&entry.path());
-        }
-    }
-    for entry in fs::read_dir(home.names()).into_iter().flatten().flatten() {
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let Some(id) = name_owner(home, &name) else { continue };
-        let paths = home.container(&id);
-        // A name is reserved by whoever holds this lock.
-        let lock = Lock::try_exclusive(&paths.verb_lock());
-        let dead = match &lock {
-            Ok(Some(_)) => load(home, &id).is_ok_and(|record| record.name != name),
-            Ok(None) => false,
-            Err(_) => !paths.data.exists(),
-        };
-        if dead {
-            let _ = release_name(home, &name, &id);
-        }
-    }
-    for entry in fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten() {
-        if let Some(id) = entry_id(&entry.path())
-            && !home.container(id).data.exists()
-            && !Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true)
-        {
-            let _ = remove_run(home, id);
-        }
-    }
-}
-
-/// Removes what a killed creation left: a directory without a record, which nobody has locked. True if it was one.
-fn bury(home: &Home, id: &str) -> bool {
-    let paths = home.container(id);
-    if paths.record().exists() {
-        return false;
-    }
-    let Ok(Some(_lock)) = Lock::try_exclusive(&paths.verb_lock()) else { return false };
-    if paths.record().exists() {
-        return false;
-    }
-    let gone = home.containers().join(format!("{GONE}{id}"));
-    fs::rename(&paths.data, &gone).is_ok() && remove_tree(&gone).is_ok()
-}
-
-/// Removes a tree; two may do it at once.
-fn remove_tree(path: &Path) -> Result<()> {
-    tree::remove(path).map_err(Error::at(path))
+pub fn sync_removal(home: &Home) -> Result<()> {
+    sync(&[&home.containers(), &home.names()])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ids::random_id;
+    use crate::state::container::Status;
+
+    fn home(dir: &Path) -> Home {
+        Home { data: dir.join("data"), run: dir.join("run") }
+    }
 
     #[test]
     fn names_are_exclusive_and_freed() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        let home = home(dir.path());
         let (a, b) = (random_id(), random_id());
         reserve_name(&home, "web", &a).expect("first");
         fs::create_dir_all(home.container(&a).data).expect("container");
@@ -232,38 +150,37 @@ mod tests {
         assert!(matches!(reserve_name(&home, "web", &b), Err(Error::NameTaken { owner, .. }) if owner == a));
         assert_eq!(ids(&home).expect("list"), std::slice::from_ref(&a));
         remove(&home, &a, "web").expect("remove");
+        sync_removal(&home).expect("sync");
         assert!(ids(&home).expect("list").is_empty());
         reserve_name(&home, "web", &b).expect("free again");
         reserve_name(&home, "web", &a).expect("its container never came to be");
     }
 
     #[test]
-    fn what_killed_processes_left_is_swept() {
+    fn what_cannot_be_read_has_a_name() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
-        let made = |name: &str| {
-            let record = ContainerRecord { id: random_id(), name: name.to_owned(), ..ContainerRecord::default() };
-            reserve_name(&home, name, &record.id).expect("name");
-            fs::create_dir_all(home.container(&record.id).data).expect("container");
-            record
-        };
-        // Killed while it was created; being created; killed while it was renamed.
-        let (killed, alive, renamed) = (made("killed"), made("alive"), made("new"));
-        let lock = Lock::exclusive(&home.container(&alive.id).verb_lock()).expect("lock");
-        save(&home, &renamed).expect("record");
-        reserve_name(&home, "old", &renamed.id).expect("name");
-        let leftover = home.container(&killed.id).run;
-        fs::create_dir_all(&leftover).expect("run directory");
-
-        sweep(&home);
-        assert!(!home.container(&killed.id).data.exists() && !leftover.exists());
-        let owner = |name: &str| name_owner(&home, name);
-        assert_eq!([owner("killed"), owner("old")], [None, None]);
-        assert_eq!([owner("alive"), owner("new")], [Some(alive.id), Some(renamed.id)]);
-        drop(lock);
-        // A name is free at once, without a sweep.
-        reserve_name(&home, "alive", &random_id()).expect("its creator is dead");
-        fs::write(home.names().join("odd"), "").expect("file");
-        assert!(reserve_name(&home, "odd", &random_id()).is_err());
+        let home = home(dir.path());
+        let id = random_id();
+        let paths = home.container(&id);
+        fs::create_dir_all(&paths.data).expect("container");
+        assert!(matches!(load(&home, &id), Err(Error::Missing(_))));
+        assert_eq!(load_state(&home, &id).expect("none").status, Status::Created);
+        fs::write(paths.record(), "").expect("never written");
+        assert!(matches!(load(&home, &id), Err(Error::Missing(_))));
+        for odd in ["[]", "{}", "{\"id\": \"another\"}"] {
+            fs::write(paths.record(), odd).expect("spoil");
+            assert!(load(&home, &id).expect_err("spoiled").is_unreadable(), "{odd:?}");
+        }
+        for odd in ["{", "\0\0\0\0", "{\"status\": 7, \"id\": 7}"] {
+            fs::write(paths.record(), odd).expect("spoil");
+            assert!(load(&home, &id).expect_err("spoiled").is_unreadable(), "{odd:?}");
+            fs::write(paths.state(), odd).expect("spoil");
+            let state = load_state(&home, &id).expect("an end");
+            assert_eq!((state.status, state.exit_code), (Status::Exited, 137), "{odd:?}");
+            assert!(state.error.contains("state.json") && state.finished_at > 0, "{state:?}");
+        }
+        fs::remove_file(paths.record()).expect("remove");
+        fs::create_dir(paths.record()).expect("a directory in its place");
+        assert!(load(&home, &id).expect_err("no file").is_unreadable());
     }
 }

@@ -126,7 +126,7 @@ pub struct State {
     /// Whether the kernel killed it for want of memory.
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
-    /// Always false: nothing here can be half removed.
+    /// Whether its record cannot be read: it can only be removed.
     pub dead: bool,
     /// Process id on the host; 0 if it does not run.
     pub pid: i32,
@@ -148,7 +148,7 @@ impl From<&StateRecord> for State {
             paused: state.status == Status::Paused,
             restarting: false,
             oom_killed: false,
-            dead: false,
+            dead: state.status == Status::Dead,
             pid: state.pid,
             exit_code: state.exit_code,
             error: state.error.clone(),

@@ -220,6 +220,7 @@ impl Engine {
             return Err(err.into());
         }
         store::release_name(&self.home, &old, &id)?;
+        store::sync_removal(&self.home)?;
         self.emit(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

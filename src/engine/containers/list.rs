@@ -27,6 +27,7 @@ impl View {
             Status::Running => format!("Up {}", since(self.state.started_at)),
             Status::Paused => format!("Up {} (Paused)", since(self.state.started_at)),
             Status::Exited => format!("Exited ({}) {} ago", self.state.exit_code, since(self.state.finished_at)),
+            Status::Dead => "Dead".to_owned(),
         }
     }
 

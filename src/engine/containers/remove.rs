@@ -40,6 +40,9 @@ impl Engine {
             }
             other => other.map_err(Error::vanished(name))?,
         }
+        if !view.record.host_config.auto_remove {
+            store::sync_removal(&self.home)?;
+        }
         self.emit(&view.record, "destroy", &[]);
         self.sweep_layers_of(&view.record.image_id);
         Ok(())

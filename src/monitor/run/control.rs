@@ -174,6 +174,7 @@ impl Supervisor {
             }
             Request::Stop { signal, timeout_s, keep } if self.phase == Phase::Starting => {
                 self.settings.auto_remove &= !keep;
+                self.state.kept |= keep;
                 self.stop_wanted = Some((signal, timeout_s));
                 Outcome::Later(Waits::End)
             }
@@ -188,6 +189,7 @@ impl Supervisor {
             Request::Stop { signal, timeout_s, keep } => match self.stop(signal, timeout_s) {
                 true => {
                     self.settings.auto_remove &= !keep;
+                    self.state.kept |= keep;
                     Outcome::Later(Waits::End)
                 }
                 false => not_running(),

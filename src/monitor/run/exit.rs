@@ -3,16 +3,13 @@
 //!
 //! A kill between any two steps leaves something that the next pierless process that looks can finish.
 
-use std::fs::File;
-
 use super::control::Waits;
 use super::{MAIN, Phase, Supervisor};
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::Reply;
-use crate::state::atomic::Durability;
 use crate::state::container::Status;
 use crate::state::events::{self, Event};
-use crate::state::store;
+use crate::state::{ending, store};
 
 impl Supervisor {
     /// The container's process has ended with this code.
@@ -28,8 +25,8 @@ impl Supervisor {
         self.state.exit_code = code;
         self.state.finished_at = time::now();
         self.state.exits += 1;
-        // From here on every process sees the end. That it is on the disk is seen to last of all, see `persist`.
-        self.commit(Durability::Process);
+        // From here on every process sees the end. That it is on the disk is seen to last of all.
+        self.commit_exit();
 
         let seconds = (self.state.finished_at - self.state.started_at) / SECOND;
         self.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
@@ -38,19 +35,7 @@ impl Supervisor {
         self.clean_up();
         self.answer_all(&Reply::Exited { code }, |waits| matches!(waits, Waits::End));
         self.leave();
-        self.persist();
-    }
-
-    /// Makes the record survive a crash of the machine. It costs two commits of the file system's journal, more than
-    /// all the rest of an end, and nobody waits for it: a crash before it leaves a record that says running, in a boot
-    /// that is over, which the next process that looks ends.
-    fn persist(&self) {
-        for path in [self.paths.state(), self.paths.data.clone()] {
-            // Gone, if the container has been removed.
-            if let Ok(file) = File::open(path) {
-                let _ = file.sync_all();
-            }
-        }
+        ending::persist(&self.home, &self.id);
     }
 
     /// Removes what the container has beside its files, and those too if it was to be removed. The records of exec

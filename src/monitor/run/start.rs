@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,11 +15,10 @@ use super::watch::{Role, Watch};
 use super::{MAIN, Phase, Supervisor};
 use crate::model::time;
 use crate::monitor::protocol::Reply;
-use crate::state::atomic::Durability;
-use crate::state::container::Status;
-use crate::state::store;
+use crate::state::container::{StateRecord, Status};
+use crate::state::{ending, store};
 use crate::sys::epoll::Interest;
-use crate::sys::process;
+use crate::sys::{pidfd, process, spawn};
 
 /// Makes a process's streams: gives the session the monitor's ends, returns the other ones.
 pub fn streams(session: &mut Session, at: usize, stdin: bool, watch: &mut Watch) -> io::Result<Stdio> {
@@ -42,9 +42,12 @@ impl Supervisor {
     /// Forks the starter of the container.
     pub(super) fn start(&mut self) {
         self.phase = Phase::Starting;
+        self.state.kept = false;
         // Those of the run before.
         store::remove_execs(&self.home, &self.id);
-        if let Err(error) = self.fork_starter() {
+        // Room for the end comes first: nothing may run whose end could not be recorded.
+        let room = ending::prepare_exit(&self.home, &self.id).map_err(io::Error::other);
+        if let Err(error) = room.and_then(|()| self.fork_starter()) {
             self.start_failed(&Refusal::system(error));
         }
     }
@@ -81,16 +84,23 @@ impl Supervisor {
         {
             self.complain(&format!("terminal: {error}"));
         }
-        self.state.status = Status::Running;
-        self.state.pid = pid;
-        self.state.pid_start = process::start_time(pid).unwrap_or_default();
-        self.state.boot_id = process::boot_id().unwrap_or_default();
-        self.state.started_at = self.main().started;
-        self.state.error.clear();
-        self.state.exit_code = 0;
-        self.state.stopped_by_user = false;
+        let state = StateRecord {
+            status: Status::Running,
+            pid,
+            pid_start: process::start_time(pid).unwrap_or_default(),
+            boot_id: process::boot_id().unwrap_or_default(),
+            started_at: self.main().started,
+            finished_at: self.state.finished_at,
+            exits: self.state.exits,
+            kept: self.state.kept,
+            ..StateRecord::default()
+        };
+        if let Err(error) = ending::commit_start(&self.home, &self.id, &state) {
+            self.take_back(pid);
+            return self.start_failed(&Refusal::system(error));
+        }
+        self.state = state;
         self.phase = Phase::Running;
-        self.commit(Durability::Process);
         self.emit("start", &[]);
         self.answer_all(&Reply::Running { pid }, |waits| matches!(waits, Waits::Start));
         if let Some((signal, timeout_s)) = self.stop_wanted.take() {
@@ -98,12 +108,21 @@ impl Supervisor {
         }
     }
 
+    /// Ends what has just been started: that it runs could not be recorded.
+    fn take_back(&mut self, pid: i32) {
+        let _ = spawn::kill(pid, spawn::SIGKILL);
+        if let Ok(process) = pidfd::open(pid) {
+            let _ = pidfd::wait_exit(process, Duration::from_secs(10));
+        }
+        self.main_mut().pid = 0;
+    }
+
     /// Nothing runs: records why, as dockerd does, and ends.
     fn start_failed(&mut self, refusal: &Refusal) {
         self.state.error.clone_from(&refusal.message);
         self.state.exit_code = refusal.failure.exit_code();
         self.state.pid = 0;
-        self.commit(Durability::Process);
+        self.commit_exit();
         let data = self.data();
         let session = self.sessions[MAIN].as_mut().expect("the container's own session stays");
         session.last_words(&mut self.io, &data, &mut self.watch);
@@ -114,9 +133,9 @@ impl Supervisor {
         self.leave();
     }
 
-    /// Writes `state.json`.
-    pub(super) fn commit(&self, durability: Durability) {
-        if let Err(error) = store::save_state(&self.home, &self.id, &self.state, durability) {
+    /// Writes that nothing runs any more.
+    pub(super) fn commit_exit(&self) {
+        if let Err(error) = ending::commit_exit(&self.home, &self.id, &self.state) {
             self.complain(&format!("state.json: {error}"));
         }
     }

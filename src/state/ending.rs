@@ -1,0 +1,152 @@
+//! A container's start and end on disk, by its monitor: the end needs no room that the start has not made.
+//!
+//! A start makes a *spare* beside `state.json`, with its blocks and its inode, before anything runs. The end is written
+//! into the spare, which then takes the record's name: on a full disk as on any other. Where not even that can be (the
+//! file system was made read-only), the end goes to the run directory; readers see it there, and it comes to its place
+//! when there is one again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::atomic::{self, Durability};
+use super::container::StateRecord;
+use super::paths::{ContainerPaths, Home};
+use super::{Error, Result};
+
+/// Bytes that the record of an end may have. The longest text in it is why a start failed.
+const ROOM: u64 = 4096;
+
+/// Makes room for the container's end. To be called before anything of it runs: what fails here fails the start.
+///
+/// # Errors
+/// Those of the file system, with no room left above all.
+pub fn prepare_exit(home: &Home, id: &str) -> Result<()> {
+    let paths = home.container(id);
+    let spare = paths.spare();
+    let made = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&spare)?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, ROOM) {
+            // A file system that cannot promise; what is written is at least there.
+            Err(rustix::io::Errno::OPNOTSUPP) => file.write_all_at(&[0; ROOM as usize], 0),
+            other => Ok(other?),
+        }
+    };
+    made().map_err(|err| {
+        let _ = fs::remove_file(&spare);
+        Error::at(&spare)(err)
+    })
+}
+
+/// Commits that the container runs. It need not survive a loss of power, for the container does not: that it has been
+/// started is made to last by [`persist`], when nobody waits for it.
+///
+/// # Errors
+/// Those of the file system; nothing of the container may then go on running.
+pub fn commit_start(home: &Home, id: &str, state: &StateRecord) -> Result<()> {
+    atomic::write_json(&home.container(id).state(), state, Durability::Process)
+}
+
+/// Commits an end, or why a start failed. From here on every process sees it; see [`persist`] for the rest.
+///
+/// # Errors
+/// Those of the file system: neither the data directory nor the run directory takes it.
+pub fn commit_exit(home: &Home, id: &str, state: &StateRecord) -> Result<()> {
+    let paths = home.container(id);
+    let path = paths.state();
+    let bytes = atomic::to_json(&path, state)?;
+    let Err(first) = into_spare(&paths, &bytes) else { return Ok(()) };
+    if atomic::write(&path, &bytes, Durability::Process).is_ok() {
+        return Ok(());
+    }
+    match atomic::write(&paths.late_state(), &bytes, Durability::Process) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Error::at(&path)(first)),
+    }
+}
+
+/// Writes into the room that the start has made, and gives it the record's name.
+fn into_spare(paths: &ContainerPaths, bytes: &[u8]) -> io::Result<()> {
+    let spare = paths.spare();
+    let file = OpenOptions::new().write(true).open(&spare)?;
+    file.write_all_at(bytes, 0)?;
+    if file.metadata()?.len() > bytes.len() as u64 {
+        file.set_len(bytes.len() as u64)?;
+    }
+    fs::rename(&spare, paths.state())
+}
+
+/// Makes the committed state survive a loss of power. It costs commits of the file system's journal, more than all the
+/// rest of an end, so those who wait are told before: a loss of power in the milliseconds between leaves a record that
+/// says running, in a boot that is over, which counts as a lost end.
+pub fn persist(home: &Home, id: &str) {
+    let paths = home.container(id);
+    for path in [paths.state(), paths.data] {
+        // Gone, if the container has been removed.
+        if let Ok(file) = File::open(path) {
+            let _ = file.sync_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::container::Status;
+    use crate::state::store;
+
+    fn home(dir: &std::path::Path) -> Home {
+        let home = Home { data: dir.join("data"), run: dir.join("run") };
+        fs::create_dir_all(home.container("c").data).expect("container");
+        fs::create_dir_all(home.container("c").run).expect("run directory");
+        home
+    }
+
+    #[test]
+    fn an_end_takes_the_room_of_the_start() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = home(dir.path());
+        let paths = home.container("c");
+        let mut state = StateRecord { status: Status::Running, pid: 7, ..StateRecord::default() };
+        for exits in 1..3 {
+            prepare_exit(&home, "c").expect("room");
+            let inode = |path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("file"));
+            let spare = inode(paths.spare());
+            state.status = Status::Running;
+            commit_start(&home, "c", &state).expect("start");
+            (state.status, state.exit_code, state.exits) = (Status::Exited, 3, exits);
+            commit_exit(&home, "c", &state).expect("end");
+            assert_eq!(store::load_state(&home, "c").expect("state"), state);
+            assert_eq!(inode(paths.state()), spare);
+            assert!(!paths.spare().exists());
+        }
+        // Without a spare as well: it was removed, or the start was an older program's.
+        state.exit_code = 4;
+        commit_exit(&home, "c", &state).expect("end");
+        assert_eq!(store::load_state(&home, "c").expect("state").exit_code, 4);
+    }
+
+    #[test]
+    fn where_the_data_directory_takes_nothing_the_run_directory_does() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = home(dir.path());
+        let paths = home.container("c");
+        let mut state = StateRecord { status: Status::Running, pid: 7, exits: 4, ..StateRecord::default() };
+        commit_start(&home, "c", &state).expect("start");
+        // What no permission withholds from root: names that are taken.
+        let kept = fs::read(paths.state()).expect("state");
+        fs::remove_file(paths.state()).expect("remove");
+        fs::create_dir_all(paths.state().join("x")).expect("obstacle");
+        (state.status, state.exits) = (Status::Exited, 5);
+        commit_exit(&home, "c", &state).expect("end");
+        crate::sys::tree::remove(&paths.state()).expect("remove");
+        fs::write(paths.state(), kept).expect("the old record");
+        assert_eq!(store::load_state(&home, "c").expect("state"), state);
+        // An end of a run before the present one is no end of this.
+        (state.status, state.exits) = (Status::Running, 5);
+        commit_start(&home, "c", &state).expect("start");
+        assert!(store::load_state(&home, "c").expect("state").is_running());
+    }
+}

@@ -1,0 +1,61 @@
+//! What is no container, or none any more: directories of killed creations and of removals, and run directories.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::lock::Lock;
+use super::paths::{ContainerPaths, Home};
+use super::{Error, Result};
+use crate::sys::tree;
+
+/// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
+pub(super) const GONE: &str = ".gone-";
+/// Marks a directory in which a process, whose number follows, tries something out for a moment.
+pub const PROBE: &str = ".overlay-";
+
+/// Whether a container's record is there, readable or not. An empty one is not: no acknowledged write can leave that,
+/// for the bytes are on the disk before the name is (see [`super`]).
+pub fn has_record(paths: &ContainerPaths) -> bool {
+    match fs::metadata(paths.record()) {
+        Ok(meta) => meta.len() > 0,
+        Err(err) => !matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+/// Removes what a killed creation left: a directory without a record, which nobody has locked. True if it was one.
+pub(super) fn bury(home: &Home, id: &str) -> bool {
+    let paths = home.container(id);
+    if has_record(&paths) {
+        return false;
+    }
+    let Ok(Some(_lock)) = Lock::try_exclusive(&paths.verb_lock()) else { return false };
+    if has_record(&paths) {
+        return false;
+    }
+    let gone = home.containers().join(format!("{GONE}{id}"));
+    fs::rename(&paths.data, &gone).is_ok() && remove_tree(&gone).is_ok()
+}
+
+/// Removes what a container has in the run directory, and its exec sessions' index entries.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_run(home: &Home, id: &str) -> Result<()> {
+    remove_execs(home, id);
+    remove_tree(&home.container(id).run)
+}
+
+/// Removes the records of a container's exec sessions.
+pub fn remove_execs(home: &Home, id: &str) {
+    let execs = home.container(id).run.join("execs");
+    for entry in fs::read_dir(&execs).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(home.execs().join(entry.file_name()));
+    }
+    let _ = tree::remove(&execs);
+}
+
+/// Removes a tree; two may do it at once.
+pub(super) fn remove_tree(path: &Path) -> Result<()> {
+    tree::remove(path).map_err(Error::at(path))
+}

@@ -1,0 +1,128 @@
+//! Ends what killed processes, and losses of power, left half done.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::lock::Lock;
+use super::names::{names, release_name, reserve_name};
+use super::paths::{Home, entry_id};
+use super::remains::{GONE, PROBE, bury, remove_run, remove_tree};
+use super::store::{ids, load};
+use super::{Error, atomic};
+
+/// Ends creations, renames and removals whose process was killed. What fails is left for the next time.
+pub fn sweep(home: &Home) {
+    let ids: Vec<String> = ids(home).unwrap_or_default().into_iter().filter(|id| !bury(home, id)).collect();
+    let mut named = BTreeSet::new();
+    for (name, id) in names(home) {
+        if is_stale(home, &name, &id) {
+            let _ = release_name(home, &name, &id);
+        } else {
+            named.insert(id);
+        }
+    }
+    for id in ids {
+        let paths = home.container(&id);
+        atomic::sweep(&paths.data);
+        atomic::sweep(&paths.run);
+        // Its link was lost with the power; unless another one has that name by now, it is made again.
+        if !named.contains(&id)
+            && let Ok(Some(_lock)) = Lock::try_exclusive(&paths.verb_lock())
+            && let Ok(record) = load(home, &id)
+        {
+            let _ = reserve_name(home, &record.name, &id);
+        }
+    }
+    for entry in fs::read_dir(home.containers()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let abandoned = |pid: &str| !Path::new("/proc").join(pid).exists();
+        if name.starts_with(GONE) || name.strip_prefix(PROBE).is_some_and(abandoned) {
+            let _ = remove_tree(&entry.path());
+        }
+    }
+    for entry in fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten() {
+        if let Some(id) = entry_id(&entry.path())
+            && !home.container(id).data.exists()
+            && !Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true)
+        {
+            let _ = remove_run(home, id);
+        }
+    }
+}
+
+/// Whether a name leads to no container, or to one that has another name.
+fn is_stale(home: &Home, name: &str, id: &str) -> bool {
+    let paths = home.container(id);
+    // A name is reserved by whoever holds this lock.
+    match Lock::try_exclusive(&paths.verb_lock()) {
+        Ok(Some(_lock)) => load(home, id).is_ok_and(|record| record.name != name),
+        Ok(None) => false,
+        Err(Error::Missing(_)) => true,
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::random_id;
+    use crate::state::container::ContainerRecord;
+    use crate::state::names::name_owner;
+    use crate::state::store::save;
+
+    fn named(home: &Home, name: &str) -> ContainerRecord {
+        let record = ContainerRecord { id: random_id(), name: name.to_owned(), ..ContainerRecord::default() };
+        reserve_name(home, name, &record.id).expect("name");
+        fs::create_dir_all(home.container(&record.id).data).expect("container");
+        record
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        let made = |name: &str| named(&home, name);
+        // Killed while it was created; being created; killed while it was renamed.
+        let (killed, alive, renamed) = (made("killed"), made("alive"), made("new"));
+        let lock = Lock::exclusive(&home.container(&alive.id).verb_lock()).expect("lock");
+        save(&home, &renamed).expect("record");
+        reserve_name(&home, "old", &renamed.id).expect("name");
+        let leftover = home.container(&killed.id).run;
+        fs::create_dir_all(&leftover).expect("run directory");
+        let temporary = home.container(&renamed.id).data.join(".container.json.0.1");
+        fs::write(&temporary, "").expect("file");
+
+        sweep(&home);
+        assert!(!home.container(&killed.id).data.exists() && !leftover.exists() && !temporary.exists());
+        let owner = |name: &str| name_owner(&home, name);
+        assert_eq!([owner("killed"), owner("old")], [None, None]);
+        assert_eq!([owner("alive"), owner("new")], [Some(alive.id), Some(renamed.id)]);
+        drop(lock);
+        // A name is free at once, without a sweep.
+        reserve_name(&home, "alive", &random_id()).expect("its creator is dead");
+        fs::write(home.names().join("odd"), "").expect("file");
+        assert!(reserve_name(&home, "odd", &random_id()).is_err());
+    }
+
+    #[test]
+    fn what_a_loss_of_power_left_is_swept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        // An empty record is none; one that cannot be read is kept, with its name; a lost name comes back.
+        let (empty, broken, unlinked) = (named(&home, "empty"), named(&home, "broken"), named(&home, "unlinked"));
+        fs::write(home.container(&empty.id).record(), "").expect("file");
+        fs::write(home.container(&broken.id).record(), "{\"id\":").expect("file");
+        save(&home, &unlinked).expect("record");
+        release_name(&home, "unlinked", &unlinked.id).expect("release");
+        // A name that leads nowhere.
+        reserve_name(&home, "nowhere", &random_id()).expect("name");
+
+        sweep(&home);
+        let owner = |name: &str| name_owner(&home, name);
+        assert_eq!([owner("empty"), owner("nowhere")], [None, None]);
+        assert_eq!([owner("broken"), owner("unlinked")], [Some(broken.id), Some(unlinked.id)]);
+        assert!(!home.container(&empty.id).data.exists());
+    }
+}
