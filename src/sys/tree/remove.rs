@@ -9,7 +9,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fchmod, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::{Visitor, open_directory, walk};
+use super::descent::open_directory;
+use super::walk::{Visitor, walk};
 
 /// How often a tree is gone through in which something new appears meanwhile.
 const PASSES: usize = 16;

@@ -1,10 +1,12 @@
+use std::ffi::CStr;
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
-use rustix::fs::{Mode, mkdirat, openat};
+use rustix::fs::{CWD, Mode, mkdirat, openat};
 
 use super::*;
 
