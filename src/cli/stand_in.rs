@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
+use crate::engine;
 use crate::state::paths::Home;
 
 /// As systemd's TriggerLimitBurst= and TriggerLimitIntervalSec=: a program that fails before it accepts must not be
@@ -32,7 +33,7 @@ const LISTEN_FDS_START: i32 = 3;
 
 /// Starts a stand-in in the background and returns once it listens; at once if there is one.
 pub fn start(home: &Home) -> Result<(), Error> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&home.run).map_err(Error::at(&home.run))?;
+    home.make().map_err(engine::Error::from)?;
     if holder(home)?.is_some() {
         return Ok(());
     }

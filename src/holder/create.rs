@@ -4,8 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use super::idmap::{self, Range};
 use super::{Error, Home};
@@ -31,7 +31,10 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
         namespaces::join(monitor, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
     let (ours, theirs) = fdpass::pair().map_err(Error::at("socketpair"))?;
+    let mut ours = Some(ours);
     let child = spawn::fork(|| {
+        // With a copy of this end the holder-to-be would wait for ever for a creator that has failed.
+        ours = None;
         // Its own child is nobody's here: this process may well end before the holder, or wait for other children.
         let forked = rustix::process::setsid()
             .map_err(io::Error::from)
@@ -41,6 +44,7 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
     let child = child.map_err(Error::at("cannot fork"))?;
     drop(theirs);
     spawn::wait_for(child);
+    let ours = ours.expect("only the child gives it up");
 
     let pid = receive_pid(&ours)?;
     let pidfd = pidfd::open(pid).map_err(Error::at("the holder has ended"))?;
@@ -97,24 +101,26 @@ fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
     1
 }
 
-/// Maps the whole ranges that the user was given, by the helpers that may; else the user's own ids alone.
+/// Maps the whole ranges that the user was given, by the helpers that may. The user's own ids alone are mapped only where
+/// nothing was given, or where the helpers are not installed: what fails now and then must not change who owns files.
 fn map_ids(pid: i32) -> Result<(), Error> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let name = idmap::user_name(uid);
-    let grants = |path| idmap::granted(&fs::read_to_string(path).unwrap_or_default(), name.as_deref(), uid);
-    let (subuids, subgids) = (grants("/etc/subuid"), grants("/etc/subgid"));
-    if !subuids.is_empty() && !subgids.is_empty() {
+    let grants = |path: &'static str| match fs::read(path) {
+        Ok(text) => Ok(idmap::granted(&String::from_utf8_lossy(&text), name.as_deref(), uid)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) => Err(Error::at(path)(err)),
+    };
+    let (subuids, subgids) = (grants("/etc/subuid")?, grants("/etc/subgid")?);
+    let helpers = (find_program("newuidmap"), find_program("newgidmap"));
+    if let (Some(for_users), Some(for_groups)) = helpers
+        && !subuids.is_empty()
+        && !subgids.is_empty()
+    {
         // Both at once: each is a setuid program that the kernel has to load.
-        let users = helper("newuidmap", pid, &idmap::mapping(uid, &subuids));
-        let groups = helper("newgidmap", pid, &idmap::mapping(gid, &subgids));
-        let ended =
-            [users, groups].map(|child| child.and_then(|mut child| child.wait()).is_ok_and(|end| end.success()));
-        match ended {
-            [true, true] => return Ok(()),
-            [false, false] => {}
-            // Half a map cannot be taken back.
-            _ => return Err(Error::Refused("only one of newuidmap and newgidmap succeeded".to_owned())),
-        }
+        let users = helper(&for_users, pid, &idmap::mapping(uid, &subuids));
+        let groups = helper(&for_groups, pid, &idmap::mapping(gid, &subgids));
+        return finish(&for_users, users).and(finish(&for_groups, groups));
     }
     let map = |file, text: &str| namespaces::write_map(pid, file, text);
     map("setgroups", "deny")
@@ -123,11 +129,30 @@ fn map_ids(pid: i32) -> Result<(), Error> {
         .map_err(Error::at("cannot map the user's id"))
 }
 
-fn helper(program: &str, pid: i32, map: &[Range]) -> io::Result<std::process::Child> {
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+fn helper(program: &Path, pid: i32, map: &[Range]) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg(pid.to_string());
     for range in map {
         command.args([range.inside, range.outside, range.count].map(|number| number.to_string()));
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+}
+
+fn finish(program: &Path, child: io::Result<Child>) -> Result<(), Error> {
+    let failed = |why: &str| {
+        Error::Refused(format!(
+            "cannot map the user's subordinate ids: {} failed: {why}; `pierless check` may tell more",
+            program.display()
+        ))
+    };
+    let output = child.and_then(Child::wait_with_output).map_err(|err| failed(&err.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(format!("{} ({})", String::from_utf8_lossy(&output.stderr).trim(), output.status).trim())),
+    }
 }

@@ -27,6 +27,12 @@ pub fn read(file: &str) -> io::Result<Vec<Range>> {
     Ok(text.lines().filter_map(range).collect())
 }
 
+/// The map as text.
+pub fn name(map: &[Range]) -> String {
+    let ranges = map.iter().map(|range| format!("{}:{}:{}", range.inside, range.outside, range.count));
+    ranges.collect::<Vec<_>>().join(",")
+}
+
 /// Whether it maps every id to itself: there is no user namespace, or one that changes nothing.
 pub fn is_initial(map: &[Range]) -> bool {
     matches!(map, [Range { inside: 0, outside: 0, count: u32::MAX }])
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!(map[1], Range { inside: 1, outside: 100_000, count: 65_536 });
         assert_eq!(map[2], Range { inside: 65_537, outside: 300_000, count: 10 });
         assert_eq!(outside_of_root(&map), 1000);
+        assert_eq!(name(&map), "0:1000:1,1:100000:65536,65537:300000:10");
         assert!(!is_initial(&map));
         assert!(is_initial(&[Range { inside: 0, outside: 0, count: u32::MAX }]));
     }

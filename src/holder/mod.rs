@@ -21,7 +21,7 @@ pub use idmap::{Range, host_uid};
 
 use crate::model::ErrorKind;
 use crate::state::lock::{self, Lock};
-use crate::state::paths::Home;
+use crate::state::paths::{self, Home};
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{fdpass, mounts, pidfd, process};
 
@@ -94,6 +94,15 @@ pub fn is_rootless() -> bool {
     idmap::read("uid_map").is_ok_and(|map| !idmap::is_initial(&map))
 }
 
+/// Names the id maps of this process: what one and the same name gives belongs to the same users, on disk and in
+/// containers. Each range as `inside:outside:count`, user ids first.
+///
+/// # Errors
+/// /proc is not there.
+pub fn map_id() -> io::Result<String> {
+    Ok(format!("u{} g{}", idmap::name(&idmap::read("uid_map")?), idmap::name(&idmap::read("gid_map")?)))
+}
+
 /// Whether only one user id exists here.
 pub fn is_single_id() -> bool {
     idmap::read("uid_map").is_ok_and(|map| map.iter().map(|range| u64::from(range.count)).sum::<u64>() <= 1)
@@ -107,14 +116,9 @@ pub fn is_single_id() -> bool {
 /// # Errors
 /// The run directory cannot be written, or the kernel forbids user namespaces.
 pub fn enter(home: &Home) -> Result<Entered, Error> {
+    home.make()?;
     let dir = home.holder();
-    if let Err(err) = fs::metadata(&dir) {
-        if err.kind() != io::ErrorKind::NotFound {
-            return Err(crate::state::Error::at(&dir)(err).into());
-        }
-        private_dir(&home.run)?;
-        private_dir(&dir)?;
-    }
+    paths::private_dir(&dir)?;
     // Before anything is looked at: from here on no holder ends.
     let users = Lock::shared(&dir.join("users"))?;
     if !rustix::process::geteuid().is_root() {
@@ -132,12 +136,6 @@ pub fn enter(home: &Home) -> Result<Entered, Error> {
         gid_map,
         _users: users,
     })
-}
-
-fn private_dir(dir: &std::path::Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    Ok(made.map_err(crate::state::Error::at(dir))?)
 }
 
 fn join(home: &Home) -> Result<(), Error> {

@@ -1,7 +1,12 @@
-//! Where everything is.
+//! Where everything is, and whose it is.
 
 use std::env;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use super::{Error, Result};
 
 /// The two directories of one user's pierless.
 ///
@@ -31,6 +36,16 @@ impl Home {
             _ => own("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}"))).join("pierless"),
         });
         Self { data, run }
+    }
+
+    /// Makes both directories where they are missing. They are the user's alone, whatever is below them: other users
+    /// of the host must not run a setuid file that a container wrote. A wrong mode is mended.
+    ///
+    /// # Errors
+    /// A directory is another user's, or those of the file system.
+    pub fn make(&self) -> Result<()> {
+        private_dir(&self.data)?;
+        private_dir(&self.run)
     }
 
     /// The API's socket.
@@ -142,7 +157,52 @@ impl ContainerPaths {
     }
 }
 
+/// Makes a directory that only this user may look into, whatever the umask; an existing one becomes so.
+///
+/// # Errors
+/// It is another user's, or those of the file system.
+pub fn private_dir(dir: &Path) -> Result<()> {
+    const MODE: u32 = 0o700;
+    let found = match fs::metadata(dir) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(MODE).create(dir).map_err(Error::at(dir))?;
+            fs::metadata(dir)
+        }
+        other => other,
+    };
+    let found = found.map_err(Error::at(dir))?;
+    if !found.is_dir() {
+        return Err(Error::at(dir)(io::ErrorKind::NotADirectory.into()));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Error::at(dir)(io::Error::new(io::ErrorKind::PermissionDenied, "the directory is another user's")));
+    }
+    if found.mode() & 0o777 != MODE {
+        fs::set_permissions(dir, Permissions::from_mode(MODE)).map_err(Error::at(dir))?;
+    }
+    Ok(())
+}
+
 /// Whether a directory entry's name is an id, not one of the store's own entries.
 pub fn entry_id(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|name| crate::model::ids::is_full_id(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_made_and_mended() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("a/data"), run: dir.path().join("run") };
+        let mode = |path: &Path| fs::metadata(path).expect("made").mode() & 0o777;
+        fs::create_dir(&home.run).expect("directory");
+        fs::set_permissions(&home.run, Permissions::from_mode(0o755)).expect("mode");
+        home.make().expect("make");
+        assert_eq!([mode(&home.data), mode(&home.run)], [0o700, 0o700]);
+        fs::remove_dir(&home.data).expect("remove");
+        fs::write(&home.data, "").expect("file");
+        assert!(home.make().is_err());
+    }
 }

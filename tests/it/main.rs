@@ -19,6 +19,7 @@ mod depth;
 mod docker_py;
 mod exec;
 mod golden;
+mod home;
 mod host_config;
 mod house;
 mod images;
