@@ -2,11 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::AsFd;
 
 use rustix::process::{Pid, Signal, WaitOptions};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,62 +145,7 @@ pub fn ordinary_signals() {
     let _ = SigSet::all().thread_unblock();
 }
 
-/// A timer descriptor on the monotonic clock that also runs while the machine sleeps.
-#[derive(Debug)]
-pub struct Timer(OwnedFd);
-
-impl Timer {
-    /// A timer that is not running.
-    pub fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self(rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)?))
-    }
-
-    /// Fires once after `after`; `None` stops it.
-    pub fn set(&self, after: Option<Duration>) -> io::Result<()> {
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let it_value = after.map_or(zero, |after| Timespec {
-            tv_sec: after.as_secs().cast_signed(),
-            // A zero value would disarm it.
-            tv_nsec: i64::from(after.subsec_nanos()).max(1),
-        });
-        rustix::time::timerfd_settime(
-            &self.0,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: zero, it_value },
-        )?;
-        Ok(())
-    }
-
-    /// Takes the expiry, so that the descriptor is no longer readable.
-    pub fn drain(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Timer {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 /// SIGKILL's number.
 pub const SIGKILL: i32 = Signal::KILL.as_raw();
 /// SIGTERM's number.
 pub const SIGTERM: i32 = Signal::TERM.as_raw();
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timer_fires_once() {
-        let timer = Timer::new().expect("timer");
-        timer.set(Some(Duration::from_millis(1))).expect("set");
-        let mut polled = [rustix::event::PollFd::new(&timer, rustix::event::PollFlags::IN)];
-        assert_eq!(rustix::event::poll(&mut polled, None).expect("poll"), 1);
-        timer.drain();
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        assert_eq!(rustix::event::poll(&mut polled, Some(&now)).expect("poll"), 0);
-    }
-}

@@ -3,7 +3,7 @@
 //! child, for the monitor is a subreaper.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,43 +48,62 @@ pub trait Launcher: std::fmt::Debug {
 
 /// What a starter waits for before it ends.
 const NOTED: &[u8] = b"noted";
+/// The largest report: a failure's text.
+const REPORT: usize = 64 * 1024;
 
-/// Forks a starter that does `work`; returns its process id and the socket on which it reports. If the monitor is
-/// killed before it has committed that the process runs, nobody would ever find that: then the starter ends it.
-pub fn fork(work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<(i32, OwnedFd)> {
-    let (ours, theirs) = fdpass::pair()?;
-    let mut ours = Some(ours);
-    let pid = spawn::fork(|| {
-        // The child's copy of the monitor's end, or the monitor's death would go unnoticed.
-        ours = None;
-        spawn::ordinary_signals();
-        let (message, terminal) = match work() {
-            Ok(launched) => (Ok(launched.pid), launched.terminal),
-            Err(refusal) => (Err(refusal), None),
-        };
-        let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-        let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
-        if let Ok(pid) = message
-            && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
-        {
-            let _ = spawn::kill(pid, spawn::SIGKILL);
-        }
-        0
-    })?;
-    Ok((pid, ours.expect("only the child gives it up")))
+/// A forked starter at work.
+#[derive(Debug)]
+pub struct Starter {
+    /// Its process.
+    pub pid: i32,
+    socket: OwnedFd,
 }
 
-/// Tells a starter that what it started has been committed.
-pub fn acknowledge(socket: &OwnedFd) {
-    let _ = fdpass::send(socket, &[NOTED], &[]);
-}
-
-/// Takes a starter's report.
-pub fn report(socket: &OwnedFd, buf: &mut [u8]) -> Result<Started, Refusal> {
-    let got = fdpass::recv(socket, buf).map_err(Refusal::system)?;
-    if got.len == 0 {
-        return Err(Refusal::system("the starter of the process was killed"));
+impl AsFd for Starter {
+    /// Readable when it has reported, or was killed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
-    let (message, _) = protocol::parse::<Result<i32, Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
-    Ok(Started { pid: message?, terminal: got.fds.into_iter().next() })
+}
+
+impl Starter {
+    /// Forks a starter that does `work`. If the monitor is killed before it has committed that the process runs,
+    /// nobody would ever find that: then the starter ends it.
+    pub fn fork(work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
+        let (ours, theirs) = fdpass::pair()?;
+        let mut ours = Some(ours);
+        let pid = spawn::fork(|| {
+            // The child's copy of the monitor's end, or the monitor's death would go unnoticed.
+            ours = None;
+            spawn::ordinary_signals();
+            let (message, terminal) = match work() {
+                Ok(launched) => (Ok(launched.pid), launched.terminal),
+                Err(refusal) => (Err(refusal), None),
+            };
+            let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+            let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
+            if let Ok(pid) = message
+                && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
+            {
+                let _ = spawn::kill(pid, spawn::SIGKILL);
+            }
+            0
+        })?;
+        Ok(Self { pid, socket: ours.expect("only the child gives it up") })
+    }
+
+    /// Takes the report. `buf` is scratch space.
+    pub fn report(&self, buf: &mut [u8]) -> Result<Started, Refusal> {
+        let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).map_err(Refusal::system)?;
+        if got.len == 0 {
+            return Err(Refusal::system("the starter of the process was killed"));
+        }
+        let (message, _) = protocol::parse::<Result<i32, Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
+        Ok(Started { pid: message?, terminal: got.fds.into_iter().next() })
+    }
+
+    /// Tells it that what it started has been committed.
+    pub fn acknowledge(&self) {
+        let _ = fdpass::send(&self.socket, &[NOTED], &[]);
+    }
 }

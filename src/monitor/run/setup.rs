@@ -1,18 +1,24 @@
 //! How a monitor comes to be: detached from its launcher, alone with its container, small.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::container::Container;
+use super::context::Context;
+use super::door::Door;
+use super::execs::Execs;
+use super::files::{Files, complain};
 use super::launch::Launcher;
-use super::{Settings, Supervisor, log};
+use super::life::Life;
+use super::parts::Parts;
+use super::settings::Settings;
+use super::supervisor::Supervisor;
 use crate::holder;
-use crate::model::{ids, signal, time};
+use crate::model::ids;
 use crate::monitor::client::READY;
-use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 use crate::state::store;
@@ -87,7 +93,11 @@ fn prepare(home: Home, id: &str, launcher: Box<dyn Launcher>) -> io::Result<Opti
         return Err(io::ErrorKind::NotFound.into());
     }
     let listener = fdpass::listen(&paths.monitor_socket())?;
-    Supervisor::new(home, id, settings(&record), launcher, lock, listener).map(Some)
+    let state = store::load_state(&home, id).map_err(io::Error::other)?;
+    let mut cx = Context::new(Files::new(home, id))?;
+    let door = Door::new(listener, lock, &mut cx.watch)?;
+    let life = Life::new(Settings::of(&record), launcher, state);
+    Supervisor::new(Parts { cx, door, life, execs: Execs::default() }).map(Some)
 }
 
 /// The lock; none once its holder is found to listen. One that holds it and does not listen is just ending, or just
@@ -111,38 +121,8 @@ fn take_lock(lock: &Path, socket: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
-fn settings(record: &ContainerRecord) -> Settings {
-    let config = &record.config;
-    let log = &record.host_config.log_config;
-    Settings {
-        tty: config.tty,
-        open_stdin: config.open_stdin,
-        stdin_once: config.stdin_once,
-        auto_remove: record.host_config.auto_remove,
-        stop_signal: config.stop_signal.as_deref().and_then(signal::parse).unwrap_or(spawn::SIGTERM),
-        stop_timeout: config.stop_timeout.unwrap_or(10),
-        console_size: match record.host_config.console_size {
-            [0, _] | [_, 0] => None,
-            [rows, columns] => Some((cells(rows), cells(columns))),
-        },
-        log: (log.r#type != "none").then(|| log::Rotation::from_config(log)),
-    }
-}
-
-/// Rows or columns as the kernel counts them.
-pub fn cells(n: u32) -> u16 {
-    u16::try_from(n).unwrap_or(u16::MAX)
-}
-
 /// Says something to the launcher.
 fn tell(what: &str) {
     let _ = io::stdout().write_all(what.as_bytes());
     let _ = io::stdout().flush();
-}
-
-/// Appends what went wrong to `monitor.log`.
-pub fn complain(run: &Path, what: &str) {
-    if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(run.join("monitor.log")) {
-        let _ = file.write_all(format!("{} {what}\n", time::rfc3339(time::now())).as_bytes());
-    }
 }

@@ -420,7 +420,7 @@ fn what_a_killed_monitor_never_noted_is_ended() {
             let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
             Ok(Started { pid: child.id().cast_signed(), terminal: None })
         };
-        let _starter = super::launch::fork(work).expect("fork");
+        let _starter = super::launch::Starter::fork(work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));
         0
     });

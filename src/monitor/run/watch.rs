@@ -13,8 +13,6 @@ pub enum Role {
     Listener,
     /// The signal descriptor.
     Signals,
-    /// The timer of a stop.
-    Timer,
     /// A connection on `monitor.sock`.
     Connection(RawFd),
     /// The socket on which a starter reports, by session.

@@ -1,0 +1,301 @@
+//! The life of the container: created, starting, running, over. A run is a phase of it.
+//!
+//! An end comes in a fixed order: first the record, then the event, then the cleaning up, then those who wait are told,
+//! and last what makes it survive a crash of the machine. A kill between any two steps leaves something that the next
+//! pierless process that looks can finish.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::context::Context;
+use super::door::{Door, Waits};
+use super::execs::{Execs, FIRST};
+use super::launch::{Launcher, Refusal, Started, Starter};
+use super::log::JsonLog;
+use super::settings::Settings;
+use super::streams::Streams;
+use super::timers::Due;
+use super::watch::Role;
+use crate::model::time::{self, SECOND};
+use crate::monitor::protocol::Reply;
+use crate::state::container::{StateRecord, Status};
+use crate::state::{ending, store};
+use crate::sys::epoll::Interest;
+use crate::sys::{pidfd, process, spawn};
+
+/// The container's own streams among all streams; exec sessions' come behind.
+pub const MAIN: usize = FIRST - 1;
+
+/// How a container is asked to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Stop {
+    /// The first signal.
+    pub signal: i32,
+    /// Seconds until SIGKILL; negative: never.
+    pub timeout_s: i64,
+}
+
+/// Where the container is.
+#[derive(Debug)]
+pub enum Phase {
+    /// Not started.
+    Created,
+    /// A starter works.
+    Starting {
+        /// The starter.
+        starter: Starter,
+        /// A stop that came meanwhile.
+        stop: Option<Stop>,
+    },
+    /// Its process runs.
+    Running {
+        /// The process.
+        pid: i32,
+    },
+    /// It has ended, or could not be started; only clients that have not got everything yet keep the monitor.
+    Over,
+}
+
+/// A container's life.
+#[derive(Debug)]
+pub struct Life {
+    /// What was asked.
+    pub settings: Settings,
+    /// How its processes are started.
+    pub launcher: Box<dyn Launcher>,
+    /// Its own streams.
+    pub streams: Streams,
+    phase: Phase,
+    state: StateRecord,
+    /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
+    /// goes, and this makes it the monitor's: given up when nobody waits any more, by the monitor's own end.
+    rootfs: Option<OwnedFd>,
+}
+
+impl Life {
+    /// That of a container that does not run.
+    pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
+        let streams = Streams::new(MAIN, settings.shape());
+        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Its process, if that runs.
+    pub fn pid(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Running { pid } => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// The process of its starter, if that works.
+    pub fn starter(&self) -> Option<i32> {
+        match &self.phase {
+            Phase::Starting { starter, .. } => Some(starter.pid),
+            _ => None,
+        }
+    }
+
+    /// Forks the starter of the container.
+    pub fn start(&mut self, cx: &mut Context, door: &mut Door) {
+        // Those of the run before.
+        store::remove_execs(&cx.files.home, &cx.files.id);
+        self.state.kept = false;
+        // Room for the end comes first: nothing may run whose end could not be recorded.
+        let room = ending::prepare_exit(&cx.files.home, &cx.files.id).map_err(io::Error::other);
+        match room.and_then(|()| self.fork_starter(cx)) {
+            Ok(starter) => self.phase = Phase::Starting { starter, stop: None },
+            Err(error) => self.start_failed(&Refusal::system(error), cx, door),
+        }
+    }
+
+    fn fork_starter(&mut self, cx: &mut Context) -> io::Result<Starter> {
+        if let Some(rotation) = &self.settings.log {
+            self.streams.log_to(JsonLog::open(&cx.files.paths.log(), rotation.clone())?);
+        }
+        let stdio = self.streams.open(&mut cx.watch)?;
+        let launcher = &self.launcher;
+        let starter = Starter::fork(|| launcher.start(stdio))?;
+        cx.watch.add(starter.as_fd(), Role::Starter(MAIN), Interest::IN)?;
+        Ok(starter)
+    }
+
+    /// The starter has reported: commits the start and tells.
+    pub fn starter_ready(&mut self, cx: &mut Context, door: &mut Door) {
+        let (starter, stop) = match std::mem::replace(&mut self.phase, Phase::Created) {
+            Phase::Starting { starter, stop } => (starter, stop),
+            other => return self.phase = other,
+        };
+        cx.io.dirty = true;
+        let report = starter.report(&mut cx.io.input);
+        cx.watch.remove(starter.as_fd());
+        match report {
+            Ok(started) => {
+                self.started(started, starter.pid, cx, door);
+                if let Some(stop) = stop {
+                    self.stop(stop, cx);
+                }
+            }
+            Err(refusal) => self.start_failed(&refusal, cx, door),
+        }
+        starter.acknowledge();
+    }
+
+    fn started(&mut self, started: Started, starter: i32, cx: &mut Context, door: &mut Door) {
+        let pid = started.pid;
+        // By way of the starter, in whose mount namespace it is mounted, and which lives until this is acknowledged.
+        let mounted = format!("/proc/{starter}/root{}", cx.files.paths.rootfs().display());
+        self.rootfs = rustix::fs::open(mounted, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+        if let Some(master) = started.terminal
+            && let Err(error) = self.streams.take_terminal(master, &mut cx.watch)
+        {
+            cx.files.complain(&format!("terminal: {error}"));
+        }
+        let state = StateRecord {
+            status: Status::Running,
+            pid,
+            pid_start: process::start_time(pid).unwrap_or_default(),
+            boot_id: process::boot_id().unwrap_or_default(),
+            started_at: time::now(),
+            finished_at: self.state.finished_at,
+            exits: self.state.exits,
+            kept: self.state.kept,
+            ..StateRecord::default()
+        };
+        if let Err(error) = ending::commit_start(&cx.files.home, &cx.files.id, &state) {
+            take_back(pid);
+            return self.start_failed(&Refusal::system(error), cx, door);
+        }
+        self.state = state;
+        self.phase = Phase::Running { pid };
+        cx.files.emit("start", &[]);
+        door.answer_all(&Reply::Running { pid }, &mut cx.watch, |waits| matches!(waits, Waits::Start));
+    }
+
+    /// Nothing runs: records why, as dockerd does, and ends.
+    fn start_failed(&mut self, refusal: &Refusal, cx: &mut Context, door: &mut Door) {
+        self.state.error.clone_from(&refusal.message);
+        self.state.exit_code = refusal.failure.exit_code();
+        self.state.pid = 0;
+        cx.files.commit_exit(&self.state);
+        self.streams.last_words(cx);
+        self.streams.disconnect(&mut cx.watch);
+        self.clean_up(cx);
+        let failed = Reply::Failed { kind: refusal.failure, message: refusal.message.clone() };
+        door.answer_all(&failed, &mut cx.watch, |waits| matches!(waits, Waits::Start | Waits::End));
+        self.leave(cx, door);
+    }
+
+    /// The container's process has ended with this code.
+    pub fn ended(&mut self, code: i32, execs: &mut Execs, cx: &mut Context, door: &mut Door) {
+        self.phase = Phase::Over;
+        cx.timers.cancel(Due::Kill);
+        self.streams.last_words(cx);
+        self.streams.disconnect(&mut cx.watch);
+
+        self.state.status = Status::Exited;
+        self.state.pid = 0;
+        self.state.exit_code = code;
+        self.state.finished_at = time::now();
+        self.state.exits += 1;
+        // From here on every process sees the end. That it is on the disk is seen to last of all.
+        cx.files.commit_exit(&self.state);
+
+        let seconds = (self.state.finished_at - self.state.started_at) / SECOND;
+        cx.files.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
+
+        execs.end_all(cx);
+        self.clean_up(cx);
+        door.answer_all(&Reply::Exited { code }, &mut cx.watch, |waits| matches!(waits, Waits::End));
+        self.leave(cx, door);
+        ending::persist(&cx.files.home, &cx.files.id);
+    }
+
+    /// Removes what the container has beside its files, and those too if it was to be removed. The records of exec
+    /// sessions stay until the next start: who sees a stream end looks for its exit code there.
+    fn clean_up(&mut self, cx: &Context) {
+        self.launcher.delete();
+        if self.settings.auto_remove {
+            cx.files.remove();
+        }
+    }
+
+    /// Ends the monitor's duties. It stays only as long as a client has not got everything, and then keeps nobody from
+    /// starting the container anew.
+    pub fn leave(&mut self, cx: &mut Context, door: &mut Door) {
+        self.phase = Phase::Over;
+        self.streams.finish_clients(cx);
+        door.close(cx);
+    }
+
+    /// Sends a signal to the container's process, if that has not ended.
+    fn send(&self, signal: i32) -> bool {
+        self.pid().is_some_and(|pid| spawn::kill(pid, signal).is_ok())
+    }
+
+    /// Sends a signal that a person asked for; false if there is no process.
+    pub fn signal(&mut self, signal: i32) -> bool {
+        let sent = self.send(signal);
+        self.state.stopped_by_user |= sent && (matches!(signal, 9 | 15) || signal == self.settings.stop_signal);
+        sent
+    }
+
+    /// It stays even if it is to be removed at its end: a start follows.
+    pub fn keep(&mut self) {
+        self.settings.auto_remove = false;
+        self.state.kept = true;
+    }
+
+    /// Asks the container to end, and sees to it that it does; false if it does not run. While a starter works, it is
+    /// remembered.
+    pub fn stop(&mut self, stop: Stop, cx: &mut Context) -> bool {
+        if let Phase::Starting { stop: later, .. } = &mut self.phase {
+            *later = Some(stop);
+            return true;
+        }
+        if !self.send(stop.signal) {
+            return false;
+        }
+        if let Ok(seconds) = u64::try_from(stop.timeout_s) {
+            cx.timers.set_sooner(Due::Kill, Duration::from_secs(seconds.min(u64::from(u32::MAX))));
+        }
+        self.state.stopped_by_user = true;
+        true
+    }
+
+    /// A stop's time is over.
+    pub fn kill(&self, cx: &Context) {
+        cx.files.emit("kill", &[("signal", spawn::SIGKILL.to_string())]);
+        self.send(spawn::SIGKILL);
+    }
+
+    /// Somebody ends the login session: the container is stopped as it should be.
+    pub fn terminated(&mut self, cx: &mut Context, door: &mut Door) {
+        match self.phase {
+            Phase::Created => {
+                self.streams.drop_clients(&mut cx.watch);
+                self.leave(cx, door);
+            }
+            Phase::Over => {}
+            Phase::Starting { .. } | Phase::Running { .. } => {
+                let stop = Stop { signal: self.settings.stop_signal, timeout_s: self.settings.stop_timeout };
+                self.stop(stop, cx);
+            }
+        }
+    }
+}
+
+/// Ends what has just been started: that it runs could not be recorded.
+fn take_back(pid: i32) {
+    let _ = spawn::kill(pid, spawn::SIGKILL);
+    if let Ok(process) = pidfd::open(pid) {
+        let _ = pidfd::wait_exit(process, Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,19 @@
+//! The parts of a monitor, side by side.
+
+use super::context::Context;
+use super::door::Door;
+use super::execs::Execs;
+use super::life::Life;
+
+/// One container's monitor.
+#[derive(Debug)]
+pub struct Parts {
+    /// What they share.
+    pub cx: Context,
+    /// Who asks.
+    pub door: Door,
+    /// The container.
+    pub life: Life,
+    /// Its further processes.
+    pub execs: Execs,
+}

@@ -1,0 +1,186 @@
+//! What each request comes to.
+
+use std::os::fd::OwnedFd;
+
+use super::attached::{Client, Options};
+use super::door::{Asked, Outcome, Waits, refuse};
+use super::life::{Phase, Stop};
+use super::parts::Parts;
+use crate::monitor::detach::{self, Detach};
+use crate::monitor::protocol::{Attach, ExecStart, Failure, Reply, Request};
+use crate::state::exec::ExecRecord;
+use crate::state::logfile::{LogReader, Selection};
+
+/// Bytes that a client may send before its stream is handed over.
+const MAX_EARLY: usize = 1 << 20;
+
+/// Serves one request.
+pub fn serve(asked: Asked, all: &mut Parts) {
+    let Asked { mut connection, request, bytes, socket } = asked;
+    let outcome = match (std::mem::take(&mut connection.waits), request) {
+        (Waits::Attach(attach, early), Request::Input) => more(early, &bytes, |early| Waits::Attach(attach, early)),
+        (Waits::Exec(record, early), Request::Input) => more(early, &bytes, |early| Waits::Exec(record, early)),
+        (Waits::Attach(attach, mut early), Request::Stream) => {
+            early.extend(bytes);
+            attach_client(&attach, &early, socket, all)
+        }
+        (Waits::Exec(record, mut early), Request::Stream) => {
+            early.extend(bytes);
+            exec_attached(&record, &early, socket, all)
+        }
+        (Waits::Request, request) => serve_new(request, all),
+        _ => refuse(Failure::Invalid, "not the request that is expected now"),
+    };
+    all.door.settle(connection, outcome, &mut all.cx.watch);
+}
+
+fn serve_new(request: Request, all: &mut Parts) -> Outcome {
+    match request {
+        Request::Start => match all.life.phase() {
+            Phase::Running { .. } | Phase::Starting { .. } => {
+                refuse(Failure::AlreadyRunning, "container is already running")
+            }
+            // Answered when the starter has reported; a start waits for announced streams.
+            _ => Outcome::Later(Waits::Start),
+        },
+        Request::Attach(attach) => match detach::parse(&attach.detach_keys) {
+            Ok(_) => Outcome::Then(Reply::Ready, Waits::Attach(attach, Vec::new())),
+            Err(error) => refuse(Failure::Invalid, error),
+        },
+        Request::ExecStart(start) => exec_announced(&start, all),
+        Request::Input | Request::Stream => refuse(Failure::Invalid, "no stream was announced"),
+        Request::Wait => Outcome::Later(Waits::End),
+        Request::Stop { signal, timeout_s, keep } => stop(Stop { signal, timeout_s }, keep, all),
+        Request::Signal { signal } => match all.life.signal(signal) {
+            true => Outcome::Answer(Reply::Ok),
+            false => not_running(),
+        },
+        Request::Resize { exec, height, width } => {
+            let streams = match &exec {
+                None => Some(&mut all.life.streams),
+                Some(exec) => all.execs.by_id(exec),
+            };
+            match streams.map(|streams| streams.resize(height, width)) {
+                Some(Ok(())) => Outcome::Answer(Reply::Ok),
+                Some(Err(error)) => refuse(Failure::System, error),
+                None => refuse(Failure::NotFound, format!("No such exec instance: {}", exec.unwrap_or_default())),
+            }
+        }
+    }
+}
+
+fn not_running() -> Outcome {
+    refuse(Failure::Conflict, "container is not running")
+}
+
+fn stop(stop: Stop, keep: bool, all: &mut Parts) -> Outcome {
+    if matches!(all.life.phase(), Phase::Created) {
+        // The container is to be removed: nobody shall wait for its start any more.
+        all.life.streams.drop_clients(&mut all.cx.watch);
+        all.life.leave(&mut all.cx, &mut all.door);
+        return not_running();
+    }
+    match all.life.stop(stop, &mut all.cx) {
+        true => {
+            if keep {
+                all.life.keep();
+            }
+            Outcome::Later(Waits::End)
+        }
+        false => not_running(),
+    }
+}
+
+fn more(mut early: Vec<u8>, bytes: &[u8], waits: impl FnOnce(Vec<u8>) -> Waits) -> Outcome {
+    if early.len() + bytes.len() > MAX_EARLY {
+        return refuse(Failure::Invalid, "too much input before the stream");
+    }
+    early.extend_from_slice(bytes);
+    Outcome::Then(Reply::Ready, waits(early))
+}
+
+/// Attaches a client to the container.
+fn attach_client(attach: &Attach, early: &[u8], socket: Option<OwnedFd>, all: &mut Parts) -> Outcome {
+    let Some(socket) = socket else { return refuse(Failure::Invalid, "no socket came with the stream") };
+    let settings = &all.life.settings;
+    let replay = (attach.logs && settings.log.is_some())
+        .then(|| LogReader::open(&all.cx.files.paths.log(), Selection::default()).ok())
+        .flatten();
+    let options = Options {
+        wants: [attach.stdout, attach.stderr],
+        stdin: attach.stdin && attach.stream && settings.open_stdin,
+        framed: !settings.tty,
+        stream: attach.stream,
+        // Without a terminal the input is data, in which any byte may occur.
+        detach: (settings.tty && attach.stdin)
+            .then(|| detach::parse(&attach.detach_keys).ok().map(Detach::new))
+            .flatten(),
+        replay,
+    };
+    let stays = attach.stream || options.replay.is_some();
+    let mut client = match Client::new(socket, options) {
+        Ok(client) => client,
+        Err(error) => return refuse(Failure::Invalid, error),
+    };
+    match stays {
+        true => all.life.streams.attach(client, early, &mut all.cx),
+        false => client.finish(),
+    }
+    Outcome::Answer(Reply::Ok)
+}
+
+/// A session is to be started: at once if detached, else when its stream comes.
+fn exec_announced(start: &ExecStart, all: &mut Parts) -> Outcome {
+    let id = &start.exec_id;
+    let Some(mut record) = all.cx.files.exec(id) else {
+        return refuse(Failure::NotFound, format!("No such exec instance: {id}"));
+    };
+    let Some(init) = all.life.pid() else {
+        return refuse(Failure::Conflict, format!("container {} is not running", all.cx.files.id));
+    };
+    if exec_exists(id, all) {
+        return refuse(Failure::Conflict, format!("exec {id} has already been started"));
+    }
+    if start.console_size.is_some() {
+        record.console_size = start.console_size;
+    }
+    if !start.detach {
+        return Outcome::Then(Reply::Ready, Waits::Exec(Box::new(record), Vec::new()));
+    }
+    record.attach_stdin = false;
+    match all.execs.start(&record, None, &*all.life.launcher, init, &mut all.cx) {
+        Ok(at) => Outcome::Later(Waits::ExecStart(at)),
+        Err(refusal) => refuse(refusal.failure, refusal.message),
+    }
+}
+
+fn exec_exists(id: &str, all: &mut Parts) -> bool {
+    all.execs.by_id(id).is_some() || all.cx.files.exec_has_state(id)
+}
+
+/// An announced session's stream has come.
+fn exec_attached(record: &ExecRecord, early: &[u8], socket: Option<OwnedFd>, all: &mut Parts) -> Outcome {
+    let Some(socket) = socket else { return refuse(Failure::Invalid, "no socket came with the stream") };
+    let detach = (record.tty && record.attach_stdin).then(|| detach::parse(&record.detach_keys).ok());
+    let options = Options {
+        wants: [record.attach_stdout, record.attach_stderr],
+        stdin: record.attach_stdin,
+        framed: !record.tty,
+        stream: true,
+        detach: detach.flatten().map(Detach::new),
+        replay: None,
+    };
+    let mut client = match Client::new(socket, options) {
+        Ok(client) => client,
+        Err(error) => return refuse(Failure::Invalid, error),
+    };
+    let init = all.life.pid();
+    let Some(init) = init.filter(|_| !exec_exists(&record.id, all)) else {
+        client.finish();
+        return refuse(Failure::Conflict, "the exec session cannot be started now");
+    };
+    match all.execs.start(record, Some((client, early)), &*all.life.launcher, init, &mut all.cx) {
+        Ok(_) => Outcome::Answer(Reply::Ok),
+        Err(refusal) => refuse(refusal.failure, refusal.message),
+    }
+}

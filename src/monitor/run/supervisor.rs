@@ -1,0 +1,166 @@
+//! The loop: waits until something happens, and tells the part whose it is.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::children::{Children, Loss};
+use super::context::Context;
+use super::life::{MAIN, Phase};
+use super::parts::Parts;
+use super::requests;
+use super::streams::Streams;
+use super::timers::Due;
+use super::watch::Role;
+use crate::sys::epoll::{Interest, Ready};
+use crate::sys::memory;
+use crate::sys::spawn::Signals;
+
+/// How long a monitor stays that nobody has asked anything.
+const DESERTED: Duration = Duration::from_secs(2);
+/// After so long without an event the buffers' pages are given back.
+const AT_REST: Duration = Duration::from_millis(500);
+
+/// The supervisor of one container.
+#[derive(Debug)]
+pub struct Supervisor {
+    parts: Parts,
+    children: Children,
+    signals: Signals,
+}
+
+impl Supervisor {
+    /// Supervises.
+    pub fn new(mut parts: Parts) -> io::Result<Self> {
+        let signals = Signals::catch()?;
+        parts.cx.watch.add(signals.as_fd(), Role::Signals, Interest::IN)?;
+        Ok(Self { parts, children: Children::default(), signals })
+    }
+
+    /// Runs until there is nothing left to do.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut ready = Vec::with_capacity(32);
+        self.plan();
+        loop {
+            ready.clear();
+            self.parts.cx.watch.wait(self.parts.cx.timers.patience(), &mut ready)?;
+            while let Some(due) = self.parts.cx.timers.expired() {
+                self.due(due);
+            }
+            for &event in &ready {
+                if let Some(role) = self.parts.cx.watch.role(event) {
+                    self.dispatch(role, event);
+                }
+            }
+            self.parts.execs.drop_finished();
+            if matches!(self.parts.life.phase(), Phase::Created) && self.parts.door.wants_start() {
+                self.parts.life.start(&mut self.parts.cx, &mut self.parts.door);
+            }
+            if matches!(self.parts.life.phase(), Phase::Over)
+                && !self.parts.life.streams.has_clients()
+                && !self.parts.execs.have_clients()
+            {
+                return Ok(());
+            }
+            if !ready.is_empty() {
+                self.plan();
+            }
+        }
+    }
+
+    /// Something happened: what follows if nothing more does.
+    fn plan(&mut self) {
+        self.parts.cx.rest_later(AT_REST);
+        let waits = matches!(self.parts.life.phase(), Phase::Created);
+        match waits && self.parts.door.is_deserted() && !self.parts.life.streams.has_clients() {
+            true => self.parts.cx.timers.set(Due::Desertion, DESERTED),
+            false => self.parts.cx.timers.cancel(Due::Desertion),
+        }
+    }
+
+    fn due(&mut self, due: Due) {
+        match due {
+            Due::Rest => {
+                self.parts.cx.io.release();
+                self.parts.life.streams.calm_down();
+                self.parts.execs.all_streams().for_each(Streams::calm_down);
+                memory::trim();
+            }
+            Due::Desertion => self.parts.life.leave(&mut self.parts.cx, &mut self.parts.door),
+            Due::Listen => self.parts.door.listen_again(&mut self.parts.cx.watch),
+            Due::Kill => self.parts.life.kill(&self.parts.cx),
+        }
+    }
+
+    fn dispatch(&mut self, role: Role, event: Ready) {
+        match role {
+            Role::Listener => self.parts.door.accept(&mut self.parts.cx),
+            Role::Signals => {
+                let term = self.signals.drain();
+                for loss in self.children.reap(&self.parts.life, &self.parts.execs) {
+                    self.lost(loss);
+                }
+                if term {
+                    self.parts.life.terminated(&mut self.parts.cx, &mut self.parts.door);
+                }
+            }
+            Role::Connection(fd) => {
+                if let Some(asked) = self.parts.door.receive(fd, &mut self.parts.cx) {
+                    requests::serve(asked, &mut self.parts);
+                }
+            }
+            Role::Starter(at) => self.starter_ready(at),
+            Role::Output(at, stream) => {
+                if let Some((streams, cx, _)) = self.streams(at) {
+                    streams.readable(stream, cx);
+                }
+            }
+            Role::Input(at) => {
+                if let Some((streams, cx, _)) = self.streams(at) {
+                    streams.feed(&mut cx.watch);
+                }
+            }
+            Role::Client(at, fd) => {
+                if let Some((streams, cx, exec)) = self.streams(at)
+                    && streams.client_ready(fd, event.what, cx).is_some()
+                {
+                    match exec {
+                        Some(exec) => cx.files.emit("exec_detach", &[("execID", exec.to_owned())]),
+                        None => cx.files.emit("detach", &[]),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The streams that descriptors with this number belong to, and the exec session that they are of.
+    fn streams(&mut self, at: usize) -> Option<(&mut Streams, &mut Context, Option<&str>)> {
+        match at {
+            MAIN => Some((&mut self.parts.life.streams, &mut self.parts.cx, None)),
+            at => self.parts.execs.streams(at).map(|(streams, id)| (streams, &mut self.parts.cx, Some(id))),
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        match loss {
+            Loss::Exec(at, code) => self.parts.execs.ended(at, code, &mut self.parts.cx),
+            Loss::Container(code) => {
+                self.parts.life.ended(code, &mut self.parts.execs, &mut self.parts.cx, &mut self.parts.door)
+            }
+        }
+    }
+
+    /// A starter has reported; its process may have ended before.
+    fn starter_ready(&mut self, at: usize) {
+        let pid = if at == MAIN {
+            self.parts.life.starter_ready(&mut self.parts.cx, &mut self.parts.door);
+            self.parts.life.pid()
+        } else {
+            self.parts.execs.starter_ready(at, &mut self.parts.cx, &mut self.parts.door);
+            self.parts.execs.pid(at)
+        };
+        if let Some(code) = self.children.claim(pid, &self.parts.life, &self.parts.execs) {
+            self.lost(if at == MAIN { Loss::Container(code) } else { Loss::Exec(at, code) });
+        }
+    }
+}
