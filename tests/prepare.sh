@@ -46,14 +46,17 @@ if ! command -v docker >/dev/null && [ ! -x "$fixtures/bin/docker" ]; then
     rm -rf "$unpacked"
 fi
 
-# docker-py, of a version that is not the distribution's.
-if [ ! -e "$fixtures/py/.complete" ]; then
-    rm -rf "$fixtures/py" "$fixtures/venv"
+# Python packages of versions that are not the distribution's: docker-py, and what makes requests of a description.
+python_packages() {
+    [ ! -e "$fixtures/$1/.complete" ] || return 0
+    rm -rf "${fixtures:?}/$1" "$fixtures/venv"
     /usr/bin/python3 -m venv "$fixtures/venv"
-    "$fixtures/venv/bin/pip" install -q --disable-pip-version-check --target "$fixtures/py" 'docker>=7.1,<8'
+    "$fixtures/venv/bin/pip" install -q --disable-pip-version-check --target "$fixtures/$1" "$2"
     rm -rf "$fixtures/venv"
-    touch "$fixtures/py/.complete"
-fi
+    touch "$fixtures/$1/.complete"
+}
+python_packages py 'docker>=7.1,<8'
+python_packages fuzz 'schemathesis>=4.32,<5'
 
 # A real distribution: the tests make an image of this root file system.
 if [ ! -e "$fixtures/debian.tar" ]; then

@@ -18,6 +18,7 @@ mod command_line;
 mod depth;
 mod docker_py;
 mod exec;
+mod fuzz;
 mod golden;
 mod home;
 mod host_config;

@@ -131,10 +131,22 @@ impl Process {
         self.join()
     }
 
+    /// As [`Process::finish`], with a patience of its own.
+    #[track_caller]
+    fn finish_within(mut self, patience: Duration) -> Output {
+        drop(self.stdin.take());
+        self.join_within(patience)
+    }
+
     /// Waits for its end with its stdin as it is.
     #[track_caller]
-    pub fn join(mut self) -> Output {
-        let end = Instant::now() + GUARD;
+    pub fn join(self) -> Output {
+        self.join_within(GUARD)
+    }
+
+    #[track_caller]
+    fn join_within(mut self, patience: Duration) -> Output {
+        let end = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -177,6 +189,12 @@ fn code(status: ExitStatus) -> i32 {
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
     Process::start(command).finish()
+}
+
+/// As [`run`], for what takes long.
+#[track_caller]
+pub fn run_for(command: &mut Command, patience: Duration) -> Output {
+    Process::start(command).finish_within(patience)
 }
 
 /// Waits until something holds.

@@ -32,7 +32,8 @@ pub fn failure(method: &Method, path: &str) -> ApiError {
     let mut segments = path.split('/').skip(1);
     let first = segments.next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
-    let known = ABSENT.iter().find(|(name, _)| *name == first).filter(|_| method != Method::PATCH);
+    let is_used = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE].contains(method);
+    let known = ABSENT.iter().find(|(name, _)| *name == first).filter(|_| is_used);
     let exists = match OPERATIONS.iter().find(|(name, _)| *name == first) {
         Some((_, operations)) => operations.contains(&last),
         None => true,
