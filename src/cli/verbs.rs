@@ -128,7 +128,7 @@ fn each(names: &[String], act: impl Fn(&str) -> engine::Result<()>) -> Result<()
 pub fn stop(engine: &Engine, options: &Stop) -> Result<(), Error> {
     let mut names = options.containers.clone();
     if options.all {
-        names.extend(engine.list(&ListOptions::default())?.into_iter().map(|view| view.record.name));
+        names.extend(engine.list(&ListOptions::default())?.into_iter().map(|view| view.record.name.clone()));
     }
     each(&names, |name| match engine.stop(name, None, options.timeout) {
         Err(error) if error.kind() == ErrorKind::NotModified => Ok(()),

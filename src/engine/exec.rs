@@ -121,7 +121,7 @@ impl Engine {
             return Err(Error::Conflict(format!("exec session {id} has already run")));
         }
         let record = store::load(&self.home, &exec.record.container)?;
-        let state = self.reconcile(&record.id)?;
+        let state = self.view(&record.id)?.state;
         require_running(&record, state.status)?;
         let gone = || Error::Conflict(format!("container {} is not running", record.id));
         let monitor = client::connect(&self.home, &record.id)?.ok_or_else(gone)?;

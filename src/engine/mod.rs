@@ -13,7 +13,7 @@ mod reconcile;
 pub mod system;
 
 use crate::state::paths::Home;
-use crate::state::{store, sweep};
+use crate::state::{self, store, sweep};
 
 pub use error::{Error, Result};
 
@@ -40,8 +40,9 @@ impl Engine {
         sweep::sweep(&self.home);
         self.sweep_images();
         for id in store::ids(&self.home).unwrap_or_default() {
-            if let Err(err) = self.reconcile(&id) {
-                tracing::warn!(container = %id, "cannot recover: {err}");
+            match self.view(&id) {
+                Ok(_) | Err(Error::State(state::Error::Missing(_))) => {}
+                Err(err) => tracing::warn!(container = %id, "cannot recover: {err}"),
             }
         }
     }

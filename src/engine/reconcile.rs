@@ -1,84 +1,187 @@
-//! What a killed monitor could not finish.
+//! What a killed monitor could not finish, the next process that looks does: under the monitor's lock, which makes it
+//! the state's one writer, so that it is done once however many look.
 
+use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::containers::View;
 use super::{Engine, Error, Result};
 use crate::model::signal;
-use crate::model::time;
-use crate::state::atomic::Durability;
-use crate::state::container::{StateRecord, Status};
+use crate::model::time::{self, SECOND};
+use crate::state::atomic::{self, Durability};
+use crate::state::container::{ContainerRecord, StateRecord, Status};
+use crate::state::ending;
 use crate::state::lock::Lock;
-use crate::state::{self, store};
+use crate::state::meaning::{Facts, LockSeen, Loss, Meaning, is_over, meaning};
+use crate::state::store::Seen;
+use crate::state::{self, events, store};
 use crate::sys::{pidfd, process};
 
-/// Exit code of a container whose end nobody saw: as after SIGKILL.
-const LOST: i32 = 128 + signal::KILL;
+/// How long a process may take to end that was killed, and a monitor to write down that its container ended.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// The container's state, after finishing what a killed monitor left: a record that says running while no
-    /// monitor holds the container's lock.
-    pub(super) fn reconcile(&self, id: &str) -> Result<StateRecord> {
-        let state = store::load_state(&self.home, id)?;
-        if !state.is_running() {
-            return Ok(state);
+    /// A container's records, by its id, after finishing what a killed process left.
+    pub(in crate::engine) fn view(&self, id: &str) -> Result<View> {
+        match store::load(&self.home, id) {
+            Ok(record) => {
+                let record = Arc::new(record);
+                let state = self.settle(&record, store::see_state(&self.home, id)?)?;
+                Ok(View { record, state })
+            }
+            Err(err) if err.is_unreadable() => Ok(self.dead(id, &err)),
+            Err(err) => Err(err.into()),
         }
+    }
+
+    /// A container whose record cannot be read: what is known without it.
+    pub(in crate::engine) fn dead(&self, id: &str, err: &state::Error) -> View {
+        let named = store::names(&self.home).into_iter().find(|(_, owner)| owner == id);
+        let record = ContainerRecord {
+            id: id.to_owned(),
+            name: named.map_or_else(String::new, |(name, _)| name),
+            created: store::time_of(&self.home.container(id).data),
+            ..ContainerRecord::default()
+        };
+        let state = StateRecord { status: Status::Dead, error: err.to_string(), ..StateRecord::default() };
+        View { record: Arc::new(record), state }
+    }
+
+    /// What the state means; mends what has to be. A container that could not be mended is as its record says.
+    ///
+    /// # Errors
+    /// It was to be removed, and now is: [`state::Error::Missing`].
+    pub(super) fn settle(&self, record: &ContainerRecord, seen: Seen) -> Result<StateRecord> {
+        let facts = self.facts_of(record, &seen, None)?;
+        if meaning(&seen.state, &facts) == Meaning::AsSaid {
+            return Ok(seen.state);
+        }
+        match self.mend(record, facts.lock) {
+            Err(Error::State(state::Error::Missing(path))) => Err(state::Error::Missing(path).into()),
+            Err(err) => {
+                tracing::warn!(container = %record.id, "cannot be mended: {err}");
+                Ok(seen.state)
+            }
+            mended => mended,
+        }
+    }
+
+    /// What is found beside the state. `lock` is given by who has taken it since it was looked at.
+    fn facts_of(&self, record: &ContainerRecord, seen: &Seen, lock: Option<LockSeen>) -> Result<Facts> {
+        let (paths, state) = (self.home.container(&record.id), &seen.state);
+        let temporary = record.host_config.auto_remove;
+        let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
+        let loose = state.is_running() || door || seen.late || (temporary && is_over(state));
+        // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
+        let lock = match lock {
+            Some(lock) => lock,
+            None if !loose => LockSeen::Missing,
+            None => match Lock::look(&paths.monitor_lock())? {
+                Some(true) => LockSeen::Held,
+                Some(false) => LockSeen::Free,
+                None => LockSeen::Missing,
+            },
+        };
+        let judged = state.is_running() && lock != LockSeen::Held;
+        let same_boot = judged && process::boot_id().is_ok_and(|boot| boot == state.boot_id);
+        let alive = same_boot && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
+        Ok(Facts { lock, same_boot, alive, late: seen.late, door, temporary })
+    }
+
+    /// Does what is left to do. `lock` is what was seen of the monitor's lock before this made its file.
+    fn mend(&self, record: &ContainerRecord, lock: LockSeen) -> Result<StateRecord> {
+        let id = &record.id;
         let paths = self.home.container(id);
-        if Lock::is_held(&paths.monitor_lock())? {
-            return Ok(state);
-        }
-        std::fs::create_dir_all(&paths.run).map_err(state::Error::at(&paths.run))?;
-        // Having the monitor's lock makes this process the state's one writer; without it another one is at it.
+        fs::create_dir_all(&paths.run).map_err(state::Error::at(&paths.run))?;
         let Some(_lock) = Lock::try_exclusive(&paths.monitor_lock())? else {
+            // Another one is at it.
             return Ok(store::load_state(&self.home, id)?);
         };
-        let mut state = store::load_state(&self.home, id)?;
-        if !state.is_running() {
-            if !paths.record().exists() {
-                // It has gone since the first look, and the lock was made anew.
-                let _ = store::remove_run(&self.home, id);
+        if !store::has_record(&paths) {
+            // It has gone since the first look, and the lock was made anew.
+            let _ = store::remove_run(&self.home, id);
+            return Err(state::Error::Missing(paths.record().display().to_string()).into());
+        }
+        // Anew, for now nobody else writes it.
+        let mut seen = store::see_state(&self.home, id)?;
+        let facts = self.facts_of(record, &seen, Some(lock))?;
+        match meaning(&seen.state, &facts) {
+            Meaning::AsSaid => return Ok(seen.state),
+            Meaning::Unfinished => {}
+            Meaning::Lost(loss) => {
+                if facts.alive {
+                    end_orphan(id, &seen.state)?;
+                    seen = store::see_state(&self.home, id)?;
+                }
+                if seen.state.is_running() {
+                    seen = self.commit_loss(id, seen.state, loss);
+                }
             }
-            return Ok(state);
         }
-        let same_boot = process::boot_id().is_ok_and(|boot| boot == state.boot_id);
-        if same_boot {
-            kill_init(&state)?;
-        }
-        state.status = Status::Exited;
-        state.pid = 0;
-        state.finished_at = time::now();
-        state.exit_code = LOST;
-        state.error = match same_boot {
-            true => "the container's monitor was killed".to_owned(),
-            false => "the machine was restarted".to_owned(),
+        self.finish(record, seen)
+    }
+
+    /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.
+    fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> Seen {
+        let state = StateRecord {
+            started_at: state.started_at,
+            exits: state.exits + 1,
+            ..StateRecord::lost(time::now(), loss.text().to_owned())
         };
-        state.exits += 1;
-        if let Err(err) = store::save_state(&self.home, id, &state, Durability::Disk) {
-            // A full disk: who looks sees the end, and can remove the container to have room again. It is recorded, and
-            // told of, when there is some.
-            tracing::warn!(container = %id, "{}; that cannot be recorded: {err}", state.error);
-            return Ok(state);
+        tracing::warn!(container = %id, "{}; recorded as exited with {}", state.error, state.exit_code);
+        if let Err(err) = atomic::write_json(&self.home.container(id).late_state(), &state, Durability::Process) {
+            tracing::warn!(container = %id, "{err}");
         }
-        let record = store::load(&self.home, id)?;
-        self.emit(&record, "die", &[("exitCode", LOST.to_string())]);
+        Seen { state, late: true }
+    }
+
+    /// Everything that an end brings with it and that has not been done.
+    fn finish(&self, record: &ContainerRecord, seen: Seen) -> Result<StateRecord> {
+        let (id, Seen { state, late }) = (&record.id, seen);
+        let paths = self.home.container(id);
+        let ended = state.status == Status::Exited && state.exits > 0;
+        if ended && !events::is_told(&self.home, id, "die", state.finished_at) {
+            let seconds = (state.finished_at - state.started_at) / SECOND;
+            let extra = [("exitCode", state.exit_code.to_string()), ("execDuration", seconds.to_string())];
+            self.emit(record, "die", &extra);
+        }
         store::remove_execs(&self.home, id);
-        tracing::warn!(container = %id, "{}; recorded as exited with {LOST}", state.error);
-        if record.host_config.auto_remove {
-            store::remove(&self.home, id, &record.name)?;
-            self.emit(&record, "destroy", &[]);
+        if record.host_config.auto_remove && is_over(&state) {
+            store::remove(&self.home, id, &record.name, Durability::Process, || self.emit(record, "destroy", &[]))?;
+            self.sweep_layers_of(&record.image_id);
+            return Err(state::Error::Missing(paths.record().display().to_string()).into());
         }
+        if late {
+            // On a full disk it stays where it is, and is seen there, until somebody looks who finds room.
+            ending::place(&self.home, id, &state)?;
+        }
+        let _ = fs::remove_file(paths.monitor_socket());
         Ok(state)
     }
 }
 
-/// Ends an orphaned init, and with it every process in its pid namespace.
-fn kill_init(state: &StateRecord) -> Result<()> {
-    let Ok(pidfd) = pidfd::open(state.pid) else { return Ok(()) };
-    // The pid may be another process's by now; its start time tells. The descriptor was opened before, so what is
+/// Ends an orphaned init, and with it every process in its pid namespace. If its monitor lives, and only the way to it
+/// is gone, that writes down the end and tells of it.
+fn end_orphan(id: &str, state: &StateRecord) -> Result<()> {
+    let Ok(init) = pidfd::open(state.pid) else { return Ok(()) };
+    let monitor = process::parent(state.pid).ok().and_then(|pid| pidfd::open(pid).ok().map(|fd| (pid, fd)));
+    // The pid may be another process's by now; its start time tells. The descriptors were opened before, so what is
     // compared is what would be killed.
     if process::start_time(state.pid).ok() != Some(state.pid_start) {
         return Ok(());
     }
-    pidfd::send_signal(&pidfd, signal::KILL).map_err(Error::system("cannot end the orphaned container"))?;
-    pidfd::wait_exit(&pidfd, Duration::from_secs(10)).map_err(Error::system("the orphaned container does not end"))?;
+    let monitor = monitor.filter(|(pid, _)| is_monitor_of(*pid, id));
+    pidfd::send_signal(&init, signal::KILL).map_err(Error::system("cannot end the orphaned container"))?;
+    pidfd::wait_exit(&init, PATIENCE).map_err(Error::system("the orphaned container does not end"))?;
+    if let Some((_, monitor)) = monitor {
+        pidfd::wait_exit(&monitor, PATIENCE).map_err(Error::system("the container's monitor does not end"))?;
+    }
     Ok(())
+}
+
+fn is_monitor_of(pid: i32, id: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0).skip(1);
+    words.next() == Some(b"monitor") && words.next() == Some(id.as_bytes())
 }

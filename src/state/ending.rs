@@ -78,6 +78,21 @@ fn into_spare(paths: &ContainerPaths, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&spare, paths.state())
 }
 
+/// Brings an end that waits in the run directory to its place.
+///
+/// # Errors
+/// Those of the file system; it then still waits.
+pub fn place(home: &Home, id: &str, state: &StateRecord) -> Result<()> {
+    let paths = home.container(id);
+    let bytes = atomic::to_json(&paths.state(), state)?;
+    if into_spare(&paths, &bytes).is_err() {
+        atomic::write(&paths.state(), &bytes, Durability::Process)?;
+    }
+    persist(home, id);
+    let _ = fs::remove_file(paths.late_state());
+    Ok(())
+}
+
 /// Makes the committed state survive a loss of power. It costs commits of the file system's journal, more than all the
 /// rest of an end, so those who wait are told before: a loss of power in the milliseconds between leaves a record that
 /// says running, in a boot that is over, which counts as a lost end.

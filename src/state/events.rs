@@ -178,6 +178,20 @@ impl Reader {
     }
 }
 
+/// Whether this action of this actor was told of since that moment. If the log does not reach back so far, it counts as
+/// told: nobody shall be told twice.
+pub fn is_told(home: &Home, id: &str, action: &str, since: Nanos) -> bool {
+    let mut reader = Reader::from_start(home);
+    let mut oldest = None;
+    while let Some(event) = reader.next_event() {
+        oldest.get_or_insert(event.time_nano);
+        if event.time_nano >= since && event.actor.id == id && event.action == action {
+            return true;
+        }
+    }
+    previous(home).exists() && oldest.is_some_and(|oldest| oldest > since)
+}
+
 /// The last event of this actor with this action, if it is still in the log.
 pub fn last(home: &Home, id: &str, action: &str) -> Option<Event> {
     let mut reader = Reader::from_start(home);

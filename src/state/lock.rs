@@ -148,9 +148,17 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn is_held(path: &Path) -> Result<bool> {
+        Self::look(path).map(|held| held.unwrap_or(false))
+    }
+
+    /// The same; none if the file is missing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn look(path: &Path) -> Result<Option<bool>> {
         match File::open(path) {
-            Ok(file) => is_locked(file).map_err(Error::at(path)),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(file) => is_locked(file).map(Some).map_err(Error::at(path)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(Error::at(path)(err)),
         }
     }

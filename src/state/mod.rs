@@ -34,6 +34,7 @@ pub mod events;
 pub mod exec;
 pub mod lock;
 pub mod logfile;
+pub mod meaning;
 mod names;
 pub mod paths;
 mod remains;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
 
+/// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
+pub(super) const GONE: &str = ".gone-";
+
 /// The two directories of one user's pierless.
 ///
 /// `data` survives a reboot; `run` is emptied by it, so nothing there can be stale.
@@ -56,6 +59,11 @@ impl Home {
     /// All containers' lasting directories.
     pub fn containers(&self) -> PathBuf {
         self.data.join("containers")
+    }
+
+    /// Where a container's lasting directory is while it is being removed.
+    pub fn gone(&self, id: &str) -> PathBuf {
+        self.containers().join(format!("{GONE}{id}"))
     }
 
     /// The symbolic links that reserve container names.

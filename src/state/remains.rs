@@ -9,8 +9,6 @@ use super::paths::{ContainerPaths, Home};
 use super::{Error, Result};
 use crate::sys::tree;
 
-/// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
-pub(super) const GONE: &str = ".gone-";
 /// Marks a directory in which a process, whose number follows, tries something out for a moment.
 pub const PROBE: &str = ".overlay-";
 
@@ -33,8 +31,17 @@ pub(super) fn bury(home: &Home, id: &str) -> bool {
     if has_record(&paths) {
         return false;
     }
-    let gone = home.containers().join(format!("{GONE}{id}"));
+    let gone = home.gone(id);
     fs::rename(&paths.data, &gone).is_ok() && remove_tree(&gone).is_ok()
+}
+
+/// Removes what is left of a container that was taken away.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_remains(home: &Home, id: &str) -> Result<()> {
+    remove_tree(&home.gone(id))?;
+    remove_run(home, id)
 }
 
 /// Removes what a container has in the run directory, and its exec sessions' index entries.

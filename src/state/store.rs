@@ -8,12 +8,11 @@ use std::path::Path;
 use super::atomic::{self, Durability, sync};
 use super::container::{ContainerRecord, StateRecord};
 use super::paths::{Home, entry_id};
-use super::remains::{GONE, remove_tree};
 use super::{Error, Result};
 use crate::model::time::{Nanos, SECOND};
 
 pub use super::names::{name_owner, names, release_name, reserve_name};
-pub use super::remains::{PROBE, has_record, remove_execs, remove_run};
+pub use super::remains::{PROBE, has_record, remove_execs, remove_remains, remove_run};
 
 /// The ids of all containers, in no order. No directory yet: none.
 ///
@@ -45,34 +44,49 @@ pub fn load(home: &Home, id: &str) -> Result<ContainerRecord> {
     }
 }
 
+/// A state as it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// What happened.
+    pub state: StateRecord,
+    /// Whether it is an end that waits in the run directory for its place: see [`super::ending`].
+    pub late: bool,
+}
+
 /// Reads what happened. A container that was never started has no such record, and is `created`; one whose record
 /// cannot be read counts as ended.
 ///
 /// # Errors
 /// Those of the file system that may be gone with the next try.
-pub fn load_state(home: &Home, id: &str) -> Result<StateRecord> {
+pub fn see_state(home: &Home, id: &str) -> Result<Seen> {
     let paths = home.container(id);
     let state = match atomic::read_json(&paths.state()) {
         Err(Error::Missing(_)) => StateRecord::default(),
         Err(err) if err.is_unreadable() => StateRecord::lost(time_of(&paths.state()), err.to_string()),
         other => other?,
     };
-    // An end that found no room in the data directory: see `ending`.
-    if state.is_running()
-        && let Some(late) = late_end(home, id).filter(|late| late.exits > state.exits)
-    {
-        return Ok(late);
-    }
-    Ok(state)
+    Ok(with_late_end(home, id, state))
 }
 
-/// The end that waits in the run directory for a place in the data directory, if there is one.
-pub fn late_end(home: &Home, id: &str) -> Option<StateRecord> {
-    atomic::read_json(&home.container(id).late_state()).ok()
+/// An end that waits in the run directory is later than what says that the container runs.
+fn with_late_end(home: &Home, id: &str, state: StateRecord) -> Seen {
+    let late = || atomic::read_json::<StateRecord>(&home.container(id).late_state()).ok();
+    match state.is_running().then(late).flatten().filter(|late| late.exits > state.exits) {
+        Some(state) => Seen { state, late: true },
+        None => Seen { state, late: false },
+    }
+}
+
+/// As [`see_state`], wherever it was found.
+///
+/// # Errors
+/// As [`see_state`].
+pub fn load_state(home: &Home, id: &str) -> Result<StateRecord> {
+    Ok(see_state(home, id)?.state)
 }
 
 /// When a file was last written; 0 if that is not to be known.
-fn time_of(path: &Path) -> Nanos {
+pub fn time_of(path: &Path) -> Nanos {
     let meta = fs::metadata(path);
     meta.map_or(0, |meta| meta.mtime().saturating_mul(SECOND).saturating_add(meta.mtime_nsec()))
 }
@@ -107,18 +121,29 @@ pub fn save_state(home: &Home, id: &str, state: &StateRecord, durability: Durabi
     atomic::write_json(&home.container(id).state(), state, durability)
 }
 
-/// Removes a container's files and its name. The rename is the moment at which it no longer exists; what is left
-/// after a kill is removed by [`super::sweep`]. Whoever acknowledges it calls [`sync_removal`] before.
+/// Takes a container away: after this it no longer exists, and its name is free. What it has on disk is left to
+/// [`remove_remains`], or after a kill to [`super::sweep`].
 ///
 /// # Errors
 /// [`Error::Missing`] if it was gone already, or those of the file system.
-pub fn remove(home: &Home, id: &str, name: &str) -> Result<()> {
+pub fn take_away(home: &Home, id: &str, name: &str, durability: Durability) -> Result<()> {
     let paths = home.container(id);
-    let gone = home.containers().join(format!("{GONE}{id}"));
-    fs::rename(&paths.data, &gone).map_err(Error::at(&paths.data))?;
+    fs::rename(&paths.data, home.gone(id)).map_err(Error::at(&paths.data))?;
     release_name(home, name, id)?;
-    remove_tree(&gone)?;
-    remove_run(home, id)
+    match durability {
+        Durability::Disk => sync_removal(home),
+        Durability::Process => Ok(()),
+    }
+}
+
+/// Takes a container away, tells of it, and removes its files.
+///
+/// # Errors
+/// As [`take_away`] and [`remove_remains`].
+pub fn remove(home: &Home, id: &str, name: &str, durability: Durability, tell: impl FnOnce()) -> Result<()> {
+    take_away(home, id, name, durability)?;
+    tell();
+    remove_remains(home, id)
 }
 
 /// Makes removals, and names that became free, survive a loss of power.
@@ -149,8 +174,7 @@ mod tests {
         save(&home, &ContainerRecord { id: a.clone(), ..ContainerRecord::default() }).expect("record");
         assert!(matches!(reserve_name(&home, "web", &b), Err(Error::NameTaken { owner, .. }) if owner == a));
         assert_eq!(ids(&home).expect("list"), std::slice::from_ref(&a));
-        remove(&home, &a, "web").expect("remove");
-        sync_removal(&home).expect("sync");
+        remove(&home, &a, "web", Durability::Disk, || ()).expect("remove");
         assert!(ids(&home).expect("list").is_empty());
         reserve_name(&home, "web", &b).expect("free again");
         reserve_name(&home, "web", &a).expect("its container never came to be");

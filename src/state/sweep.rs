@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::container::ContainerRecord;
+use super::events::{self, Event};
 use super::lock::Lock;
 use super::names::{names, release_name, reserve_name};
-use super::paths::{Home, entry_id};
-use super::remains::{GONE, PROBE, bury, remove_run, remove_tree};
+use super::paths::{GONE, Home, entry_id};
+use super::remains::{PROBE, bury, remove_run, remove_tree};
 use super::store::{ids, load};
 use super::{Error, atomic};
 
@@ -38,7 +40,9 @@ pub fn sweep(home: &Home) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let abandoned = |pid: &str| !Path::new("/proc").join(pid).exists();
-        if name.starts_with(GONE) || name.strip_prefix(PROBE).is_some_and(abandoned) {
+        if let Some(id) = name.strip_prefix(GONE) {
+            end_removal(home, id);
+        } else if name.strip_prefix(PROBE).is_some_and(abandoned) {
             let _ = remove_tree(&entry.path());
         }
     }
@@ -50,6 +54,24 @@ pub fn sweep(home: &Home) {
             let _ = remove_run(home, id);
         }
     }
+}
+
+/// Goes on with a removal whose process was killed: tells of it, unless that was done, and removes the rest.
+fn end_removal(home: &Home, id: &str) {
+    let gone = home.gone(id);
+    // Whoever removes it now, and lives, has one of these.
+    let Ok(Some(_lock)) = Lock::try_exclusive(&gone.join("lock")) else { return };
+    if Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true) {
+        return;
+    }
+    // Without a record it never was a container that anybody was told of.
+    if let Ok(record) = atomic::read_json::<ContainerRecord>(&gone.join("container.json"))
+        && !events::is_told(home, id, "destroy", record.created)
+        && let Err(err) = events::append(home, &Event::container(&record, "destroy", &[]))
+    {
+        tracing::warn!(container = %id, "event destroy is lost: {err}");
+    }
+    let _ = remove_tree(&gone);
 }
 
 /// Whether a name leads to no container, or to one that has another name.
@@ -68,7 +90,6 @@ fn is_stale(home: &Home, name: &str, id: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::ids::random_id;
-    use crate::state::container::ContainerRecord;
     use crate::state::names::name_owner;
     use crate::state::store::save;
 

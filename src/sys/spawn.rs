@@ -89,10 +89,10 @@ pub fn wait_for(pid: i32) -> Option<i32> {
     status.ok().flatten().and_then(|(_, status)| status.exit_status())
 }
 
-/// Sends `signal` to `pid`. The caller must know that the pid is still its own child's (not reaped yet).
+/// Sends `signal` to `pid`; 0 only asks whether it could. The caller must know that the pid is still its own child's (not reaped yet).
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     let target = nix::unistd::Pid::from_raw(pid);
-    if pid <= 0 || signal <= 0 {
+    if pid <= 0 || signal < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: kill(2) takes two integers. nix's enum has no real-time signals, which Docker clients may send.

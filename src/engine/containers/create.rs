@@ -16,6 +16,7 @@ use crate::model::networking::NetworkingConfig;
 use crate::model::time;
 use crate::spec::security::{self, Security};
 use crate::spec::{self};
+use crate::state::atomic::Durability;
 use crate::state::container::{ContainerRecord, Driver};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
@@ -139,7 +140,7 @@ impl Engine {
         drop(lock);
         if made.is_err() {
             // Whatever of it exists; the name is released by its owner check.
-            let _ = store::remove(&self.home, &record.id, &record.name);
+            let _ = store::remove(&self.home, &record.id, &record.name, Durability::Process, || ());
         }
         made
     }

@@ -13,14 +13,14 @@ impl Engine {
     /// Not found; a beginning that fits several is an invalid parameter.
     pub fn find(&self, name: &str) -> Result<String> {
         let bare = name.strip_prefix('/').unwrap_or(name);
-        if is_full_id(bare) && self.home.container(bare).record().exists() {
+        if is_full_id(bare) && store::has_record(&self.home.container(bare)) {
             return Ok(bare.to_owned());
         }
         // A name is looked up as a file: it must be one component.
         if !bare.is_empty()
             && !bare.contains('/')
             && let Some(id) = store::name_owner(&self.home, bare)
-            && self.home.container(&id).record().exists()
+            && store::has_record(&self.home.container(&id))
         {
             return Ok(id);
         }
@@ -44,12 +44,5 @@ impl Engine {
     pub fn container(&self, name: &str) -> Result<View> {
         let id = self.find(name)?;
         self.view(&id).map_err(Error::vanished(name))
-    }
-
-    /// A container's records, by its id.
-    pub(in crate::engine) fn view(&self, id: &str) -> Result<View> {
-        let record = store::load(&self.home, id)?;
-        let state = self.reconcile(id)?;
-        Ok(View { record, state })
     }
 }

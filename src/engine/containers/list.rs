@@ -1,5 +1,7 @@
 //! Lists of containers and their filters.
 
+use std::sync::Arc;
+
 use regex_lite::Regex;
 
 use crate::engine::{Engine, Error, Result};
@@ -13,7 +15,7 @@ use crate::sys::tree;
 #[derive(Debug, Clone)]
 pub struct View {
     /// What was asked.
-    pub record: ContainerRecord,
+    pub record: Arc<ContainerRecord>,
     /// What happened.
     pub state: StateRecord,
 }
@@ -72,7 +74,7 @@ const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "remov
 
 impl Engine {
     /// The containers that the options choose, the newest first. One that vanishes meanwhile is left out; one whose
-    /// record cannot be read is left out with a line in the log.
+    /// record cannot be read is dead.
     ///
     /// # Errors
     /// A filter that is not known, or whose value does not fit.
@@ -91,11 +93,16 @@ impl Engine {
     /// A container, if it is to be listed. Its state is read first: it is small, and often enough.
     fn listed(&self, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
         let read = || {
-            let state = self.reconcile(id)?;
-            if !all && !state.is_running() {
+            let seen = store::see_state(&self.home, id)?;
+            if !all && !seen.state.is_running() {
                 return Ok(None);
             }
-            Ok(Some(View { record: store::load(&self.home, id)?, state }))
+            let view = match store::load(&self.home, id) {
+                Ok(record) => View { state: self.settle(&record, seen)?, record: Arc::new(record) },
+                Err(err) if err.is_unreadable() => self.dead(id, &err),
+                Err(err) => return Err(err.into()),
+            };
+            Ok((all || view.state.is_running()).then_some(view))
         };
         match read() {
             Ok(view) => view.filter(|view| matcher.fits(view)),

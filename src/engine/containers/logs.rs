@@ -63,7 +63,7 @@ impl Engine {
             inotify.watch(&paths.data, mask).map_err(Error::system("cannot watch the log"))?;
         }
         let reader = LogReader::open(&paths.log(), options.selection.clone())?;
-        let (id, tty) = (view.record.id, view.record.config.tty);
+        let (id, tty) = (view.record.id.clone(), view.record.config.tty);
         Ok(Logs { engine: self.clone(), id, tty, options, reader, inotify, ended: false })
     }
 }

@@ -5,6 +5,8 @@ use crate::engine::{Engine, Error, Result};
 use crate::model::filters::Filters;
 use crate::model::ids::short;
 use crate::model::{signal, time};
+use crate::state::atomic::Durability;
+use crate::state::container::Status;
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
@@ -19,7 +21,8 @@ impl Engine {
         let paths = self.home.container(&id);
         let _lock = Lock::exclusive(&paths.verb_lock()).map_err(Error::vanished(name))?;
         let view = self.view(&id).map_err(Error::vanished(name))?;
-        if view.state.is_running() {
+        // Its monitor knows better than its record, if that could not be written or cannot be read.
+        if view.state.is_running() || self.monitor_says_running(&id) {
             if !force {
                 return Err(Error::Conflict(format!(
                     "cannot remove container \"/{}\": container is running: stop the container before removing or \
@@ -30,20 +33,19 @@ impl Engine {
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);
             self.end(&view, signal::KILL, -1, false)?;
         }
-        // Held until all is gone: an attach just now must not launch a monitor for a container that vanishes.
-        let _alone = self.without_monitor(&id)?;
-        match store::remove(&self.home, &id, &view.record.name) {
+        let temporary = view.record.host_config.auto_remove;
+        let durability = if temporary { Durability::Process } else { Durability::Disk };
+        match store::take_away(&self.home, &id, &view.record.name, durability) {
             // `--rm` was quicker, and has told of it.
-            Err(state::Error::Missing(_)) if view.record.host_config.auto_remove => {
-                // The lock was made anew after that.
-                return Ok(store::remove_run(&self.home, &id)?);
-            }
+            Err(state::Error::Missing(_)) if temporary => return Ok(()),
             other => other.map_err(Error::vanished(name))?,
         }
-        if !view.record.host_config.auto_remove {
-            store::sync_removal(&self.home)?;
-        }
         self.emit(&view.record, "destroy", &[]);
+        // It no longer exists, so no monitor comes any more. One may be there: an attach needs it before a start.
+        match self.without_monitor(&id) {
+            Ok(_alone) => store::remove_remains(&self.home, &id)?,
+            Err(err) => tracing::warn!(container = %short(&id), "files are left for the next process: {err}"),
+        }
         self.sweep_layers_of(&view.record.image_id);
         Ok(())
     }
@@ -65,7 +67,9 @@ impl Engine {
         let (mut removed, mut freed) = (Vec::new(), 0);
         for view in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
             let record = &view.record;
+            // One that cannot be read is not thrown away unasked.
             let chosen = !view.state.is_running()
+                && view.state.status != Status::Dead
                 && until.is_none_or(|until| record.created < until)
                 && filters.labels(&record.config.labels)
                 && filters.without_labels(&record.config.labels);

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::monitor::client;
 use crate::monitor::protocol::Failure;
-use crate::state::container::ContainerRecord;
+use crate::state::container::{ContainerRecord, Status};
 use crate::state::lock::Lock;
 
 impl Engine {
@@ -23,6 +23,12 @@ impl Engine {
         let view = self.view(&id).map_err(Error::vanished(name))?;
         if view.state.is_running() {
             return Err(Error::NotModified);
+        }
+        if view.state.status == Status::Dead {
+            return Err(Error::Conflict(format!(
+                "container {id} cannot be started, only removed: {}",
+                view.state.error
+            )));
         }
         self.prepare(&view.record)?;
         match client::start(&self.home, &id) {

@@ -1,6 +1,6 @@
 //! Ending containers: stop, restart, kill.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::list::View;
 use super::support::stop_timeout;
@@ -12,6 +12,9 @@ use crate::state;
 use crate::state::container::ContainerRecord;
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
+
+/// How long a monitor may take to end when it has been told to, or has nothing left to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Stops a container: its stop signal, then SIGKILL after the timeout in seconds (negative: never). The monitor
@@ -101,38 +104,41 @@ impl Engine {
     /// Waits until no monitor holds the container's lock: after that nobody else writes in its directories.
     pub(super) fn await_monitor_end(&self, id: &str) -> Result<()> {
         let lock = self.home.container(id).monitor_lock();
-        let deadline = Instant::now() + Duration::from_secs(30);
         if !Lock::is_held(&lock)? {
             return Ok(());
         }
-        // A monitor that has been told to end takes milliseconds; flock(2) has no timeout, so look again and again.
-        let mut pause = Duration::from_micros(100);
-        while Lock::is_held(&lock)? {
-            if Instant::now() > deadline {
-                return Err(Error::System("the container's monitor does not end".to_owned()));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+        match Lock::exclusive_within(&lock, PATIENCE) {
+            // The file went with its directory.
+            Ok(Some(_)) | Err(state::Error::Missing(_)) => Ok(()),
+            Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
+            Err(err) => Err(err.into()),
         }
-        Ok(())
     }
 
-    /// Has an idle monitor (of a container that clients attached to and nobody started) leave, and lets no other one
-    /// come until the lock is dropped.
-    pub(super) fn without_monitor(&self, id: &str) -> Result<Lock> {
-        let paths = self.home.container(id);
-        std::fs::create_dir_all(&paths.run).map_err(state::Error::at(&paths.run))?;
-        for _ in 0..20 {
-            if let Some(lock) = Lock::try_exclusive(&paths.monitor_lock())? {
-                return Ok(lock);
-            }
-            if let Some(monitor) = client::connect(&self.home, id)? {
-                // An idle monitor has nothing to stop: it leaves, and its clients with it.
-                let _ = monitor.stop(signal::KILL, 0, false);
-            }
-            self.await_monitor_end(id)?;
+    /// Whether a monitor lives that has the container's process.
+    pub(super) fn monitor_says_running(&self, id: &str) -> bool {
+        let held = Lock::is_held(&self.home.container(id).monitor_lock()).unwrap_or(true);
+        // No signal, but all of the question whether there is somebody to send one to.
+        held && matches!(client::connect(&self.home, id), Ok(Some(monitor)) if monitor.signal(0).is_ok())
+    }
+
+    /// Has an idle monitor (of a container that clients attached to and nobody started) leave. Returns its lock: the
+    /// container has been taken away before, so no other one comes.
+    pub(super) fn without_monitor(&self, id: &str) -> Result<Option<Lock>> {
+        let path = self.home.container(id).monitor_lock();
+        if Lock::look(&path)?.is_none() {
+            return Ok(None);
         }
-        Err(Error::System("the container's monitors come again and again".to_owned()))
+        if let Some(monitor) = client::connect(&self.home, id)? {
+            // An idle monitor has nothing to stop: it leaves, and its clients with it.
+            let _ = monitor.stop(signal::KILL, 0, false);
+        }
+        match Lock::exclusive_within(&path, PATIENCE) {
+            Ok(Some(lock)) => Ok(Some(lock)),
+            Err(state::Error::Missing(_)) => Ok(None),
+            Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// Tells the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing

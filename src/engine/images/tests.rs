@@ -101,7 +101,7 @@ fn containers_keep_their_images() {
     assert_eq!(engine.remove_image("one", true, true).expect("untagged").items.len(), 1);
     drop(monitor);
     assert_eq!(engine.remove_image(&id, true, true).expect("stopped").items.len(), 1 + 1);
-    store::remove(engine.home(), &user, "").expect("remove container");
+    store::remove(engine.home(), &user, "", Durability::Process, || ()).expect("remove container");
 }
 
 #[test]

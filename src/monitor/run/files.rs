@@ -53,13 +53,13 @@ impl Files {
     /// `--rm`. Somebody else may be removing it at the same time.
     pub fn remove(&self) {
         let Ok(record) = store::load(&self.home, &self.id) else { return };
-        match store::remove(&self.home, &self.id, &record.name) {
-            Ok(()) => {
-                if let Err(error) = events::append(&self.home, &Event::container(&record, "destroy", &[])) {
-                    self.complain(&format!("event destroy: {error}"));
-                }
+        let tell = || {
+            if let Err(error) = events::append(&self.home, &Event::container(&record, "destroy", &[])) {
+                self.complain(&format!("event destroy: {error}"));
             }
-            Err(state::Error::Missing(_)) => {}
+        };
+        match store::remove(&self.home, &self.id, &record.name, Durability::Process, tell) {
+            Ok(()) | Err(state::Error::Missing(_)) => {}
             Err(error) => self.complain(&format!("removal: {error}")),
         }
     }

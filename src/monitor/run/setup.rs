@@ -87,12 +87,13 @@ fn prepare(home: Home, id: &str, launcher: Box<dyn Launcher>) -> io::Result<Opti
     let paths = home.container(id);
     fs::create_dir_all(&paths.run)?;
     let Some(lock) = take_lock(&paths.monitor_lock(), &paths.monitor_socket())? else { return Ok(None) };
-    if !paths.record().exists() {
+    let listener = fdpass::listen(&paths.monitor_socket())?;
+    // After listening: whoever removes the container takes its record away first and then sends its monitor off.
+    if !store::has_record(&paths) {
         // Removed between the two looks; what was made here would be nobody's.
         let _ = store::remove_run(&home, id);
         return Err(io::ErrorKind::NotFound.into());
     }
-    let listener = fdpass::listen(&paths.monitor_socket())?;
     let state = store::load_state(&home, id).map_err(io::Error::other)?;
     let mut cx = Context::new(Files::new(home, id))?;
     let door = Door::new(listener, lock, &mut cx.watch)?;
