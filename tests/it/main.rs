@@ -17,6 +17,7 @@ mod bad_input;
 mod command_line;
 mod depth;
 mod docker_py;
+mod dockerd;
 mod exec;
 mod fuzz;
 mod golden;
