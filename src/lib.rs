@@ -26,7 +26,7 @@
 //! engine          the verbs: create, start, stop, load …; joins the rooms below, owns ordering and rollback
 //! image           references, archives, blobs and layers, unpack
 //! monitor         run (the supervisor) | client (talks to one) | protocol (the messages)
-//! runtime         from a record to a running process; the only room that names libcontainer
+//! runtime         from a root file system and a plan to a running process
 //! spec            pure: container record -> OCI runtime spec
 //! holder          the user's namespaces: join, create, hold
 //! state           paths, locks, records, event log

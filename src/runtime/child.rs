@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Process;
 
 use super::filter::Filter;
-use super::{StartError, StartErrorKind, Started, Stdio, confine};
+use super::{StartError, StartErrorKind, Stdio, confine};
 use crate::sys::{fdpass, mounts, process, pty, spawn};
 
 /// What the child tells its starter: a packet with its terminal, a packet with an error, or, by exec's closing of the
@@ -35,12 +35,24 @@ impl Channel {
 }
 
 /// Forks a child that does `work`, which ends in the program, and waits until it is there.
-pub(super) fn launch(work: impl FnOnce(&Channel) -> StartError) -> Result<Started, StartError> {
+///
+/// The child has no descriptors but the standard streams, those in `keep` and the channel. Returns its process id, and
+/// its terminal's master.
+pub(super) fn launch(
+    keep: &[RawFd],
+    work: impl FnOnce(&Channel) -> StartError,
+) -> Result<(i32, Option<OwnedFd>), StartError> {
     let (ours, theirs) = fdpass::pair().map_err(StartError::at("socketpair"))?;
+    let keep = [keep, &[theirs.as_raw_fd()]].concat();
+    let mut theirs = Some(theirs);
     let pid = spawn::fork(|| {
+        if spawn::close_all_but(&keep).is_err() {
+            return 1;
+        }
         // If this process's starter is killed nobody knows of this one: not even that it has to be ended.
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        let channel = Channel(theirs.try_clone().expect("a descriptor more"));
+        let Some(theirs) = theirs.take() else { return 1 };
+        let channel = Channel(theirs);
         channel.error(&work(&channel));
         1
     });
@@ -51,7 +63,7 @@ pub(super) fn launch(work: impl FnOnce(&Channel) -> StartError) -> Result<Starte
     let error = loop {
         let got = fdpass::recv(&ours, &mut buf).map_err(StartError::at("the new process"))?;
         match buf.get(..got.len).and_then(<[u8]>::split_first) {
-            None => return Ok(Started { pid, terminal }),
+            None => return Ok((pid, terminal)),
             Some((&TERMINAL, _)) => terminal = got.fds.into_iter().next(),
             Some((kind, text)) => {
                 let kind = match kind {
@@ -93,7 +105,7 @@ fn terminal(size: Option<(u16, u16)>, console: bool, channel: &Channel) -> io::R
         // New, so no link of the image's; /dev is a file system of the container's own.
         let path = Path::new("/dev/console");
         fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        mounts::bind_fd(slave.as_fd(), path)?;
+        mounts::place(mounts::clone_of(&slave)?, path)?;
     }
     channel.terminal(&master)?;
     rustix::process::ioctl_tiocsctty(&slave)?;
@@ -222,7 +234,7 @@ fn executable(path: &Path) -> io::Result<()> {
 }
 
 /// An error in the C library's words, without Rust's number behind them and in lower case, as Go has them.
-pub(super) fn errno_text(err: &io::Error) -> String {
+pub fn errno_text(err: &io::Error) -> String {
     let Some(errno) = err.raw_os_error() else { return err.to_string() };
     nix::errno::Errno::from_raw(errno).desc().to_lowercase()
 }

@@ -5,16 +5,16 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::holder::Entered;
-use crate::spec::{Host, seccomp};
+use crate::spec::Host;
 use crate::state::paths::Home;
+use crate::sys::kernel;
 
 /// What every container of this host and user finds; with the devices that a privileged one gets.
-pub(super) fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+pub fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
     Host {
         rootless: entered.rootless,
         single_id: entered.single_id,
-        kernel: seccomp::parse_version(&release).unwrap_or((0, 0)),
+        kernel: kernel::version(),
         executable: fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
         devices: if privileged { devices(Path::new("/dev")) } else { Vec::new() },
         socket: home.socket(),

@@ -1,30 +1,32 @@
-//! The only room that names libcontainer: from a record to a running process.
+//! From a root file system and a plan to a running process.
 //!
-//! libcontainer prepares the root file system, changes into it and installs the system call filter. Which process does
-//! that, and in which order, is decided here rather than by libcontainer's own builders, for three reasons. Those need a
-//! cgroup to manage, and would kill every process in it when a start fails; here a container may have none. They tell
-//! errors as text of their own, and clients of Docker tell exit codes 126 and 127 by Docker's texts. And they fork twice
-//! and talk over four sockets, where one fork and one pipe do.
+//! The *plan* is an OCI runtime specification: what is in it happens, and nothing else. What it is made of (a container's
+//! record, a step of a build) is not known here. Namespaces that are shared, and mounts whose source is not this
+//! process's to name, come as descriptors.
 //!
 //! Everything here is called in a *starter*: a forked, single-threaded child of the monitor that ends afterwards. The
 //! process that it starts becomes the monitor's child, for the monitor is a subreaper.
 
 mod child;
 mod confine;
+mod dev;
 mod exec;
 mod filter;
-mod host;
+pub mod host;
 pub mod init;
 mod mounting;
+mod options;
+mod restrict;
 pub mod rootfs;
 mod start;
 pub mod user;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+pub use child::errno_text;
 pub use exec::{Exec, exec};
-pub use start::{Start, delete, start};
+pub use start::{Start, delete, plan, start};
 
 /// A process's ends of its streams.
 #[derive(Debug)]
@@ -35,6 +37,28 @@ pub enum Stdio {
     Terminal(Option<(u16, u16)>),
 }
 
+impl Stdio {
+    /// The descriptors in it, which a forked process has to keep.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        match self {
+            Self::Pipes(ends) => ends.iter().map(AsRawFd::as_raw_fd).collect(),
+            Self::Terminal(_) => Vec::new(),
+        }
+    }
+}
+
+/// Namespaces that the process shares with others. One that is neither here nor in the plan is the caller's own; one
+/// that only the plan has is made anew.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// Network; also one that was made for this process alone, to be configured before the program runs.
+    pub network: Option<OwnedFd>,
+    /// Interprocess communication.
+    pub ipc: Option<OwnedFd>,
+    /// Process ids.
+    pub pid: Option<OwnedFd>,
+}
+
 /// A process that runs its program.
 #[derive(Debug)]
 pub struct Started {
@@ -42,6 +66,8 @@ pub struct Started {
     pub pid: i32,
     /// Its terminal's master, if it was to have one.
     pub terminal: Option<OwnedFd>,
+    /// The root file system, which stays as long as this is open; none for a further process in a container.
+    pub rootfs: Option<OwnedFd>,
 }
 
 /// What sort of failure a start met.
@@ -75,11 +101,13 @@ impl StartError {
         }
     }
 
-    fn other(message: impl Into<String>) -> Self {
+    /// One that is not about the program.
+    pub fn other(message: impl Into<String>) -> Self {
         Self { kind: StartErrorKind::Other, message: message.into() }
     }
 
-    fn at(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+    /// The kernel refused `what`.
+    pub fn at(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |err| Self::other(format!("{what}: {err}"))
     }
 

@@ -1,142 +1,120 @@
-//! The container's view of files: what libcontainer mounts, and what it leaves to do.
+//! The container's file systems, placed beneath its root before that is anybody's root.
+//!
+//! Nothing that an image or a volume holds is trusted on the way: every target is looked up, and made if it is missing,
+//! as if the container's root were the root, one component at a time.
 
-use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use libcontainer::rootfs::RootFS;
-use libcontainer::syscall::syscall::create_syscall;
-use oci_spec::runtime::{Linux, Mount, Spec};
-use rustix::fs::{Mode, OFlags};
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{FileType, Mode};
 
-use super::{StartError, child};
-use crate::sys::mounts;
-use crate::sys::openat2::Root;
+use super::options::Options;
+use super::{StartError, dev};
+use crate::sys::mounts::{self, Change};
+use crate::sys::openat2::{Leaf, Root};
 
-/// Mounts all that the specification asks for below the root, and makes that the root of this process, which must be in
-/// a mount namespace of its own.
-pub(super) fn enter(spec: &Spec, rootfs: &Path, rootless: bool) -> Result<(), StartError> {
-    let mut spec = spec.clone();
-    let cgroup = take_cgroup(&mut spec);
-    RootFS::new()
-        .prepare_rootfs(&spec, rootfs, rootless, false)
-        .map_err(|err| StartError::other(format!("error mounting the container's file systems: {}", chain(&err))))?;
-    let root = Root::open(rootfs).map_err(StartError::at("rootfs"))?;
-    if let Some(mount) = &cgroup {
-        // Without a cgroup file system that this user may mount, the container sees an empty directory.
-        let read_only = mount.options().iter().flatten().any(|option| option == "ro");
-        let _ = beneath(&root, mount.destination()).and_then(|path| mounts::cgroup(&path, read_only));
-    }
-    for mount in spec.mounts().iter().flatten() {
-        set_propagation(&root, mount).map_err(StartError::at(mount.destination().display()))?;
-    }
-    drop(root);
-    create_syscall()
-        .pivot_rootfs(rootfs)
-        .map_err(|err| StartError::other(format!("cannot change the root: {}", chain(&err))))?;
-    child::reopen_null().map_err(StartError::at("/dev/null"))
-}
+/// Files below /proc that something may be mounted on, relative to it: what they tell, no kernel trusts.
+const PROC_FILES: [&str; 10] = [
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+];
 
-/// An error and what caused it: libcontainer's own texts tell only the last step.
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut next = err.source();
-    while let Some(err) = next {
-        let cause = err.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
+/// Mounts all that the plan asks for beneath `root`, which is placed in this process's own mount namespace. A mount
+/// whose destination is among `trees` is that tree.
+pub(super) fn mount_all(root: &Root, plan: &Spec, trees: &[(PathBuf, OwnedFd)]) -> Result<(), StartError> {
+    for mount in plan.mounts().iter().flatten() {
+        let target = mount.destination();
+        let given = trees.iter().find(|(of, _)| of == target).map(|(_, tree)| tree);
+        let mounted = mount_one(root, mount, given);
+        mounted.map_err(|err| {
+            let source = mount.source().as_deref().unwrap_or(Path::new("")).display();
+            let text = super::errno_text(&err);
+            StartError::other(format!("error mounting \"{source}\" to rootfs at \"{}\": {text}", target.display()))
+        })?;
+        if target == Path::new("/dev") && !is_bind(mount) {
+            dev::fill(root).map_err(StartError::at("cannot make devices"))?;
         }
-        next = err.source();
-    }
-    text
-}
-
-/// The cgroup file system is the one mount that a container can do without.
-fn take_cgroup(spec: &mut Spec) -> Option<Mount> {
-    let mut all = spec.mounts().clone().unwrap_or_default();
-    let at = all.iter().position(|mount| mount.typ().as_deref() == Some("cgroup2"))?;
-    let cgroup = all.remove(at);
-    spec.set_mounts(Some(all));
-    Some(cgroup)
-}
-
-/// A path by which the ordinary system calls reach something beneath a root that is not this process's.
-fn beneath(root: &Root, path: &Path) -> io::Result<PathBuf> {
-    use std::os::fd::IntoRawFd;
-    let fd = root.open_beneath(path, OFlags::PATH, Mode::empty())?;
-    // Kept open until exec: the path goes through it.
-    Ok(PathBuf::from(format!("/proc/self/fd/{}", fd.into_raw_fd())))
-}
-
-/// Whether mounts on the host show in the container: by default not.
-fn set_propagation(root: &Root, mount: &Mount) -> io::Result<()> {
-    use rustix::mount::{MountPropagationFlags as Flags, mount_change};
-    for option in mount.options().iter().flatten() {
-        let (word, recursive) = match option.as_str() {
-            "rshared" => ("shared", Flags::REC),
-            "rslave" => ("slave", Flags::REC),
-            word => (word, Flags::empty()),
-        };
-        let kind = match word {
-            "shared" => Flags::SHARED,
-            "slave" => Flags::DOWNSTREAM,
-            _ => continue,
-        };
-        let fd = root.open_beneath(mount.destination(), OFlags::PATH, Mode::empty())?;
-        mount_change(format!("/proc/self/fd/{}", fd.as_raw_fd()), kind | recursive)?;
     }
     Ok(())
 }
 
-/// In the new root: kernel parameters, then what may not be written, then what may not be seen.
-pub(super) fn restrict(linux: &Linux, read_only: bool) -> Result<(), StartError> {
-    for (name, value) in linux.sysctl().iter().flatten() {
-        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-        fs::write(&path, value)
-            .map_err(|err| StartError::other(format!("open sysctl {name} file: {}", child::errno_text(&err))))?;
-    }
-    if read_only {
-        mounts::remount_read_only(Path::new("/")).map_err(StartError::at("cannot make the root read-only"))?;
-    }
-    for path in linux.readonly_paths().iter().flatten() {
-        ignore_missing(mounts::read_only(Path::new(path))).map_err(StartError::at(path))?;
-    }
-    let mut null = None;
-    for path in linux.masked_paths().iter().flatten() {
-        let path = Path::new(path);
-        let masked = match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => mounts::cover(path),
-            Ok(_) => (|| {
-                let null = match &null {
-                    Some(null) => null,
-                    None => null.insert(open_null()?),
-                };
-                mounts::bind_fd(std::os::fd::AsFd::as_fd(null), path)
-            })(),
-            Err(err) => Err(err),
-        };
-        ignore_missing(masked).map_err(StartError::at(path.display()))?;
-    }
-    Ok(())
+/// Whether it shows files that are there already.
+fn is_bind(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(|word| word.ends_with("bind"))
 }
 
-/// The null device, to hide files behind. /dev may be a volume, whose owner could have put anything there.
-fn open_null() -> io::Result<fs::File> {
-    use std::os::fd::AsFd;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let null = rustix::fs::open("/dev/null", flags, Mode::empty())?;
-    if !child::is_null(null.as_fd()) {
-        return Err(io::Error::other("/dev/null is not the null device"));
+fn mount_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> io::Result<()> {
+    let options = Options::read(mount.options().as_deref().unwrap_or_default());
+    if given.is_none() && !is_bind(mount) {
+        return mount_new(root, mount, &options);
     }
-    Ok(null.into())
+    let tree = match given {
+        Some(tree) => mounts::clone_of(tree)?,
+        None => {
+            let source = mount.source().as_deref().ok_or(io::ErrorKind::InvalidInput)?;
+            mounts::clone_tree(source, options.recursive)?
+        }
+    };
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode).is_dir();
+    let leaf = if is_dir { Leaf::Directory } else { Leaf::File };
+    let target = root.make(mount.destination(), leaf, Mode::from_raw_mode(if is_dir { 0o755 } else { 0o644 }))?;
+    refuse_proc(root, mount, &target)?;
+    let propagation = Change { propagation: options.propagation, ..Change::default() };
+    mounts::change(&tree, propagation, options.recursive_propagation)?;
+    // Those below keep what they have, unless all are to be read-only.
+    mounts::change(&tree, Change { set: options.set, ..Change::default() }, false)?;
+    if !options.set_below.is_empty() {
+        mounts::change(&tree, Change { set: options.set_below, ..Change::default() }, true)?;
+    }
+    mounts::attach(tree, target)
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-        // Hidden by the host itself.
-        Err(err) if err.raw_os_error() == Some(nix::libc::EACCES) => Ok(()),
-        other => other,
+fn mount_new(root: &Root, mount: &Mount, options: &Options<'_>) -> io::Result<()> {
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let pairs = options.data.iter().map(|word| match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (*word, None),
+    });
+    let source = mount.source().as_deref().and_then(Path::to_str).unwrap_or(kind);
+    let data: Vec<_> = std::iter::once(("source", Some(source))).chain(pairs).collect();
+    let target = root.make(mount.destination(), Leaf::Directory, Mode::from_raw_mode(0o755))?;
+    refuse_proc(root, mount, &target)?;
+    match mounts::new(kind, &data, options.set) {
+        Ok(tree) => mounts::attach(tree, target),
+        // The one file system that a container can do without: it sees an empty directory.
+        Err(_) if kind == "cgroup2" => Ok(()),
+        Err(err) => Err(err),
     }
+}
+
+/// Nothing covers what a kernel tells of itself, by whatever name it is reached: a program could then be made to trust
+/// what it reads there, or to write elsewhere.
+fn refuse_proc(root: &Root, mount: &Mount, target: &OwnedFd) -> io::Result<()> {
+    if rustix::fs::fstatfs(target)?.f_type != rustix::fs::PROC_SUPER_MAGIC {
+        return Ok(());
+    }
+    let own = root.open_beneath(Path::new("/proc"), rustix::fs::OFlags::PATH, Mode::empty())?;
+    for name in PROC_FILES {
+        let file = crate::sys::openat2::open_in(&own, Path::new(name), rustix::fs::OFlags::PATH, Mode::empty());
+        if file.is_ok_and(|file| same(&file, target)) {
+            return Ok(());
+        }
+    }
+    let path = mount.destination().display();
+    Err(io::Error::other(format!("\"{path}\" cannot be mounted because it is inside /proc")))
+}
+
+fn same(a: impl AsFd, b: impl AsFd) -> bool {
+    let id = |fd: &dyn AsFd| rustix::fs::fstat(fd.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    id(&a).is_some_and(|of_a| Some(of_a) == id(&b))
 }

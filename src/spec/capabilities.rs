@@ -66,6 +66,11 @@ impl CapSet {
         number(name).is_some_and(|number| self.0 & (1 << number) != 0)
     }
 
+    /// All of it but the one with this name.
+    pub fn without(self, name: &str) -> Self {
+        Self(self.0 & !number(name).map_or(0, |number| 1 << number))
+    }
+
     /// What a container gets.
     ///
     /// # Errors

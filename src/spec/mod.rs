@@ -70,19 +70,6 @@ pub struct Etc {
     pub resolv_conf: Option<PathBuf>,
 }
 
-/// Namespaces of other containers that this one shares, as files under /proc.
-#[derive(Debug, Clone, Default)]
-pub struct Join {
-    /// Network.
-    pub network: Option<PathBuf>,
-    /// Interprocess communication.
-    pub ipc: Option<PathBuf>,
-    /// With it, that container's /dev/shm.
-    pub shm: Option<PathBuf>,
-    /// Process ids.
-    pub pid: Option<PathBuf>,
-}
-
 /// All that a specification is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
@@ -96,8 +83,8 @@ pub struct Input<'a> {
     pub etc: &'a Etc,
     /// The host.
     pub host: &'a Host,
-    /// Shared namespaces.
-    pub join: &'a Join,
+    /// Whether another container's /dev/shm is there to be shared with its namespace.
+    pub shared_shm: bool,
 }
 
 /// Builds the specification.
@@ -109,7 +96,12 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     let empty = Vec::new();
     let list = |list: &'_ Option<Vec<String>>| list.clone().unwrap_or_default();
     let security = Security::parse(host.security_opt.as_ref().unwrap_or(&empty))?;
-    let caps = CapSet::asked(&list(&host.cap_add), &list(&host.cap_drop), host.privileged)?;
+    let mut caps = CapSet::asked(&list(&host.cap_add), &list(&host.cap_drop), host.privileged)?;
+    let names_it = host.cap_add.iter().flatten().any(|name| !name.eq_ignore_ascii_case("ALL"));
+    if !input.host.rootless && !host.privileged && !names_it {
+        // Real root's devices would be the host's, and nothing else holds a container off from them yet.
+        caps = caps.without("CAP_MKNOD");
+    }
 
     let mut spec = Spec::default();
     let mut root = Root::default();
@@ -128,7 +120,7 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     linux.set_resources(None);
     linux.set_devices(None);
     linux.set_namespaces(Some(namespaces(input)));
-    linux.set_sysctl(sysctls(input));
+    linux.set_sysctl(sysctls(input)?);
     linux.set_rootfs_propagation(Some("private".to_owned()));
     let open = host.privileged || security.all_paths;
     let paths = |paths: Vec<String>| (!open).then_some(paths);
@@ -144,41 +136,64 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     Ok(spec)
 }
 
-/// The namespaces that are not the host's.
+/// The namespaces that are not the host's. Those of another container come as descriptors, see `runtime`: a path could
+/// be another process's by the time it is opened.
 fn namespaces(input: &Input<'_>) -> Vec<LinuxNamespace> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
     let host = &input.record.host_config;
     let modes = [
-        (Mount, "", None),
-        (Uts, host.uts_mode.as_str(), None),
-        (Ipc, &host.ipc_mode, input.join.ipc.as_ref()),
-        (Network, &host.network_mode, input.join.network.as_ref()),
-        (Pid, &host.pid_mode, input.join.pid.as_ref()),
-        (Cgroup, &host.cgroupns_mode, None),
+        (Mount, ""),
+        (Uts, host.uts_mode.as_str()),
+        (Ipc, &host.ipc_mode),
+        (Network, &host.network_mode),
+        (Pid, &host.pid_mode),
+        (Cgroup, &host.cgroupns_mode),
     ];
-    let namespace = |(kind, mode, path): (LinuxNamespaceType, &str, Option<&PathBuf>)| {
-        let builder = LinuxNamespaceBuilder::default().typ(kind);
-        let builder = match path {
-            Some(path) => builder.path(path),
-            None => builder,
-        };
-        (mode != "host").then(|| builder.build().expect("every field is given"))
-    };
-    modes.into_iter().filter_map(namespace).collect()
+    let namespace = |kind| LinuxNamespaceBuilder::default().typ(kind).build().expect("every field is given");
+    modes.into_iter().filter(|(_, mode)| *mode != "host").map(|(kind, _)| namespace(kind)).collect()
 }
 
 /// The asked ones over Docker's, which let any user of the container bind every port and, where all ids exist, ping.
-fn sysctls(input: &Input<'_>) -> Option<HashMap<String, String>> {
+fn sysctls(input: &Input<'_>) -> Result<Option<HashMap<String, String>>, Error> {
     let host = &input.record.host_config;
     let mut sysctls = HashMap::new();
-    if host.network_mode != "host" && input.join.network.is_none() && !host.privileged {
+    let own_network = host.network_mode != "host" && !host.network_mode.starts_with("container:");
+    if own_network && !host.privileged {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         if !input.host.rootless {
             sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
         }
     }
-    sysctls.extend(host.sysctls.clone().into_iter().flatten());
-    (!sysctls.is_empty()).then_some(sysctls)
+    for (name, value) in host.sysctls.iter().flatten() {
+        if !is_namespaced(name, &host.ipc_mode, &host.network_mode, &host.uts_mode) {
+            return Err(Error(format!("sysctl \"{name}\" is not in a separate kernel namespace")));
+        }
+        sysctls.insert(name.clone(), value.clone());
+    }
+    Ok((!sysctls.is_empty()).then_some(sysctls))
+}
+
+/// Whether a kernel parameter is a namespace's that this container does not share with the host: runc's list.
+fn is_namespaced(name: &str, ipc: &str, network: &str, uts: &str) -> bool {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let name = name.replace('/', ".");
+    if name.split('.').any(str::is_empty) {
+        return false;
+    }
+    match name.as_str() {
+        "kernel.domainname" => uts != "host",
+        name if IPC.contains(&name) || name.starts_with("fs.mqueue.") => ipc != "host",
+        name => name.starts_with("net.") && network != "host",
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +207,6 @@ mod tests {
         pub user: User,
         pub etc: Etc,
         pub host: Host,
-        pub join: Join,
     }
 
     impl Fixture {
@@ -206,7 +220,7 @@ mod tests {
                 user: &self.user,
                 etc: &self.etc,
                 host: &self.host,
-                join: &self.join,
+                shared_shm: false,
             }
         }
     }
@@ -249,14 +263,39 @@ mod tests {
         let host = &mut fixture.record.host_config;
         (host.network_mode, host.pid_mode, host.uts_mode) = ("host".into(), "container:x".into(), "host".into());
         fixture.record.config.hostname = "box".into();
-        fixture.join.pid = Some("/proc/7/ns/pid".into());
         let spec = built(&mut fixture);
         assert!(!kinds(&spec).contains(&LinuxNamespaceType::Network));
         assert!(!kinds(&spec).contains(&LinuxNamespaceType::Uts));
         assert_eq!(spec.hostname(), &None);
-        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).expect("namespaces");
-        let pid = namespaces.iter().find(|ns| ns.typ() == LinuxNamespaceType::Pid).expect("pid namespace");
-        assert_eq!(pid.path().as_deref(), Some(Path::new("/proc/7/ns/pid")));
+        assert!(kinds(&spec).contains(&LinuxNamespaceType::Pid));
+    }
+
+    #[test]
+    fn only_its_own_kernel_parameters() {
+        let mut fixture = Fixture::default();
+        let mut refused = |name: &str, network: &str| {
+            fixture.record.host_config.network_mode = network.to_owned();
+            fixture.record.host_config.sysctls = Some([(name.to_owned(), "1".to_owned())].into());
+            build(&fixture.input()).is_err()
+        };
+        assert!(!refused("net.ipv4.ip_forward", "none") && !refused("kernel.shmmax", "none"));
+        for name in ["kernel.panic", "vm.swappiness", "fs.file-max", "kernel.hostname", "net.../kernel.panic"] {
+            assert!(refused(name, "none"), "{name}");
+        }
+        assert!(refused("net.ipv4.ip_forward", "host"));
+    }
+
+    #[test]
+    fn real_root_makes_no_devices() {
+        let has = |rootless, add: Option<Vec<String>>| {
+            let mut fixture = Fixture::default();
+            fixture.host.rootless = rootless;
+            fixture.record.host_config.cap_add = add;
+            let process = built(&mut fixture).process().clone().expect("process");
+            CapSet::from_oci(process.capabilities().as_ref().expect("capabilities").bounding().as_ref())
+                .has("CAP_MKNOD")
+        };
+        assert!(has(true, None) && !has(false, None) && has(false, Some(vec!["MKNOD".to_owned()])));
     }
 
     #[test]

@@ -64,7 +64,8 @@ fn default_mounts(input: &Input<'_>) -> Vec<Mount> {
     mounts.push(mount("/dev/pts", "devpts", "devpts", &pts));
     mounts.push(match host.network_mode.as_str() {
         // sysfs belongs to a network namespace, and the host's is not this user's to mount.
-        "host" if input.host.rootless => bind("/sys", "/sys", &inert(&[writable])),
+        "host" if input.host.rootless && host.privileged => bind("/sys", "/sys", &inert(&["rw"])),
+        "host" if input.host.rootless => bind("/sys", "/sys", &inert(&["ro", "rro"])),
         _ => mount("/sys", "sysfs", "sysfs", &inert(&[writable])),
     });
     mounts.push(mount("/sys/fs/cgroup", "cgroup2", "cgroup", &inert(&[writable])));
@@ -74,8 +75,9 @@ fn default_mounts(input: &Input<'_>) -> Vec<Mount> {
         }
         mode => {
             mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &inert(&[])));
-            if let Some(shm) = &input.join.shm {
-                mounts.push(bind("/dev/shm", shm, &inert(&[])));
+            if input.shared_shm {
+                // The source is given as a tree: it is in the other container's mount namespace.
+                mounts.push(bind("/dev/shm", "/dev/shm", &inert(&[])));
             } else if mode != "none" {
                 let bytes = if host.shm_size > 0 { host.shm_size } else { SHM_SIZE };
                 mounts.push(mount("/dev/shm", "tmpfs", "shm", &inert(&["mode=1777", &format!("size={bytes}")])));

@@ -156,6 +156,7 @@ mod tests {
     #[test]
     fn sessions_inherit() {
         let mut fixture = Fixture::default();
+        fixture.host.rootless = true;
         fixture.record.config.env = Some(vec!["A=1".into()]);
         fixture.record.config.working_dir = "/srv".into();
         let spec = super::super::build(&fixture.input()).expect("spec");

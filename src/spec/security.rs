@@ -2,7 +2,7 @@
 
 use super::Error;
 
-/// Hidden, as of Docker 28.
+/// Hidden, as of Docker 29.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",

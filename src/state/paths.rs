@@ -56,6 +56,11 @@ impl Home {
         self.run.join("docker.sock")
     }
 
+    /// Compiled system call filters.
+    pub fn filters(&self) -> PathBuf {
+        self.run.join("seccomp")
+    }
+
     /// All containers' lasting directories.
     pub fn containers(&self) -> PathBuf {
         self.data.join("containers")

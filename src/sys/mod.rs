@@ -3,7 +3,9 @@
 pub mod epoll;
 pub mod fdpass;
 pub mod inotify;
+pub mod kernel;
 pub mod memory;
+pub mod mountinfo;
 pub mod mounts;
 pub mod namespaces;
 pub mod openat2;

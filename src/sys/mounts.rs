@@ -1,17 +1,19 @@
-//! Mounts: propagation, overlayfs, and the little that a container's own set-up needs beside the runtime library.
+//! Mounts, by descriptors: each is made complete, attributes and all, before it is placed where anybody can see it.
 
-use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
+pub use rustix::mount::MountAttrFlags as Attributes;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
-    open_tree,
+    FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
 };
+
+use super::kernel;
+use super::namespaces::{self, Kinds};
 
 /// From now on this mount namespace sees its parent's mounts and unmounts, and shows it none of its own.
 ///
@@ -19,14 +21,6 @@ use rustix::mount::{
 /// Not permitted.
 pub fn make_all_slave() -> io::Result<()> {
     Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
-}
-
-/// No mount of this namespace is shown to or taken from another one any more.
-///
-/// # Errors
-/// Not permitted.
-pub fn make_all_private() -> io::Result<()> {
-    Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
 
 /// An overlay of directories.
@@ -40,31 +34,36 @@ pub struct Overlay<'a> {
     pub userxattr: bool,
 }
 
-/// Mounts an overlay on `target`.
+/// Makes an overlay that is placed nowhere yet. No device on it can be opened.
 ///
 /// # Errors
 /// The kernel or the file system of the directories refuses it.
-pub fn overlay(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
-    // The kernel wants at least two lower directories where there is no upper one.
-    match overlay_by_parts(overlay, target) {
-        // Before Linux 6.8 a layer could not be given by itself.
-        Err(err) if err.raw_os_error() == Some(nix::libc::EINVAL) || err.raw_os_error() == Some(nix::libc::ENOSYS) => {
-            overlay_by_options(overlay, target).map_err(|_| err)
-        }
-        other => other,
-    }
-}
-
-fn overlay_by_parts(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
+pub fn overlay(overlay: &Overlay<'_>) -> io::Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let fs = fs.as_fd();
     fsconfig_set_string(fs, "source", "overlay")?;
-    for layer in overlay.lower.iter().rev() {
-        fsconfig_set_string(fs, "lowerdir+", layer)?;
+    // A kernel that does not know `lowerdir+` says so only when all is there, and in its log. Linux 6.5 to 6.7 refuse it
+    // at once.
+    let each = |layer: &PathBuf| fsconfig_set_string(fs, "lowerdir+", layer);
+    let by_parts = kernel::version() >= (6, 5)
+        && match overlay.lower.iter().rev().try_for_each(each) {
+            Ok(()) => true,
+            Err(rustix::io::Errno::INVAL) => false,
+            Err(err) => return Err(err.into()),
+        };
+    if by_parts {
+        if let Some((upper, work)) = overlay.upper {
+            fsconfig_set_string(fs, "upperdir", upper)?;
+            fsconfig_set_string(fs, "workdir", work)?;
+        }
+        finish(fs, overlay)
+    } else {
+        by_numbers(fs, overlay)
     }
-    if let Some((upper, work)) = overlay.upper {
-        fsconfig_set_string(fs, "upperdir", upper)?;
-        fsconfig_set_string(fs, "workdir", work)?;
+}
+
+fn finish(fs: BorrowedFd<'_>, overlay: &Overlay<'_>) -> io::Result<OwnedFd> {
+    if overlay.upper.is_some() {
         // A monitor may still hold the overlay of the container's last run, see `monitor::run`, though nobody uses it.
         fsconfig_set_string(fs, "index", "off")?;
     }
@@ -72,131 +71,156 @@ fn overlay_by_parts(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
         fsconfig_set_flag(fs, "userxattr")?;
     }
     fsconfig_create(fs)?;
-    let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    Ok(move_mount(mount.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    Ok(fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, Attributes::MOUNT_ATTR_NODEV)?)
 }
 
-/// By mount(2): its options fit one page, so at most some forty layers with long paths.
-fn overlay_by_options(overlay: &Overlay<'_>, target: &Path) -> io::Result<()> {
-    let mut options = b"lowerdir=".to_vec();
-    for (i, layer) in overlay.lower.iter().rev().enumerate() {
-        if i > 0 {
-            options.push(b':');
+/// All layers in one word of at most 255 bytes: as numbers of descriptors, relative to `/proc/self/fd`.
+fn by_numbers(fs: BorrowedFd<'_>, overlay: &Overlay<'_>) -> io::Result<OwnedFd> {
+    let open = |dir: &Path| rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let layers: Vec<OwnedFd> = overlay.lower.iter().rev().map(|dir| open(dir)).collect::<Result<_, _>>()?;
+    let name = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+    let upper = overlay.upper.map(|(upper, work)| Ok::<_, io::Error>((open(upper)?, open(work)?))).transpose()?;
+    // Only this thread's working directory.
+    let before = File::open(".")?;
+    namespaces::unshare(Kinds::CLONE_FS)?;
+    rustix::process::chdir("/proc/self/fd")?;
+    let made = (|| {
+        fsconfig_set_string(fs, "lowerdir", layers.iter().map(name).collect::<Vec<_>>().join(":"))?;
+        if let Some((upper, work)) = &upper {
+            fsconfig_set_string(fs, "upperdir", name(upper))?;
+            fsconfig_set_string(fs, "workdir", name(work))?;
         }
-        escape(layer, &mut options);
-    }
-    if let Some((upper, work)) = overlay.upper {
-        options.extend(b",upperdir=");
-        escape(upper, &mut options);
-        options.extend(b",workdir=");
-        escape(work, &mut options);
-        options.extend(b",index=off");
-    }
-    if overlay.userxattr {
-        options.extend(b",userxattr");
-    }
-    let options = CString::new(options)?;
-    Ok(rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))?)
+        finish(fs, overlay)
+    })();
+    rustix::process::fchdir(&before)?;
+    made
 }
 
-fn escape(path: &Path, to: &mut Vec<u8>) {
-    for &byte in path.as_os_str().as_bytes() {
-        if matches!(byte, b':' | b',' | b'\\') {
-            to.push(b'\\');
-        }
-        to.push(byte);
-    }
-}
-
-/// Shows one directory or file, with the mounts below it, at another place too.
+/// Makes a file system of a kind (`tmpfs`, `proc`) that is placed nowhere yet, of options with and without a value.
 ///
 /// # Errors
-/// Those of mount(2).
-pub fn bind_recursive(source: &Path, target: &Path) -> io::Result<()> {
-    Ok(rustix::mount::mount_bind_recursive(source, target)?)
+/// The kernel knows no such kind or option, or it may not be mounted here.
+pub fn new(kind: &str, options: &[(&str, Option<&str>)], attributes: Attributes) -> io::Result<OwnedFd> {
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let fs = fs.as_fd();
+    for (name, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(fs, *name, *value)?,
+            None => fsconfig_set_flag(fs, *name)?,
+        }
+    }
+    fsconfig_create(fs)?;
+    Ok(fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// Shows what a descriptor is open on at another place too, without the mounts below it.
+/// A second mount of what is at a path, placed nowhere yet; with the mounts below it, or without.
 ///
 /// # Errors
-/// Those of `open_tree(2)` and `move_mount(2)`.
-pub fn bind_fd(source: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+/// Those of `open_tree(2)`. In a user namespace what another one mounted cannot be left out.
+pub fn clone_tree(source: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(CWD, source, flags)?)
+}
+
+/// As [`clone_tree`], of what a descriptor is open on, without the mounts below it.
+///
+/// # Errors
+/// Those of `open_tree(2)`.
+pub fn clone_of(source: impl AsFd) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(source, "", flags)?;
+    Ok(open_tree(source, "", flags)?)
+}
+
+/// As [`clone_of`], with the mounts below it.
+///
+/// # Errors
+/// Those of `open_tree(2)`.
+pub fn clone_of_recursive(source: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(source, "", flags | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE)?)
+}
+
+/// As [`clone_tree`], with a path of another mount namespace. The caller ends in its own namespace again, at the root.
+///
+/// # Errors
+/// Those of setns(2) and `open_tree(2)`.
+pub fn clone_from(namespace: impl AsFd, source: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let own = File::open("/proc/self/ns/mnt")?;
+    namespaces::join(namespace, Kinds::CLONE_NEWNS)?;
+    let tree = clone_tree(source, recursive);
+    namespaces::join(own, Kinds::CLONE_NEWNS)?;
+    tree
+}
+
+/// Places a mount over what a descriptor is open on.
+///
+/// # Errors
+/// Those of `move_mount(2)`: a directory on a file, not permitted.
+pub fn attach(tree: impl AsFd, target: impl AsFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree.as_fd(), "", target.as_fd(), "", flags)?)
+}
+
+/// Places a mount at a path of this mount namespace.
+///
+/// # Errors
+/// Those of `move_mount(2)`.
+pub fn place(tree: impl AsFd, target: &Path) -> io::Result<()> {
     Ok(move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// Shows a directory of another mount namespace at a place in this one. The caller ends in its own namespace again, at
-/// the root.
-///
-/// # Errors
-/// Those of setns(2), `open_tree(2)` and `move_mount(2)`.
-pub fn bind_from(namespace: impl AsFd, source: &Path, target: &Path) -> io::Result<()> {
-    use super::namespaces::{self, Kinds};
-    let own = std::fs::File::open("/proc/self/ns/mnt")?;
-    namespaces::join(namespace, Kinds::CLONE_NEWNS)?;
-    // A copy belongs to no namespace until it is placed in one.
-    let tree = open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
-    namespaces::join(own, Kinds::CLONE_NEWNS)?;
-    Ok(move_mount(tree?.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+/// What is to change of a mount.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// Attributes that it gets.
+    pub set: Attributes,
+    /// Attributes that it loses.
+    pub clear: Attributes,
+    /// Whether it takes mounts from others, or shows them its own: `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`.
+    pub propagation: MountPropagationFlags,
 }
 
-/// Makes a path unwritable: a mount of itself on itself, read-only. What is mounted below stays as it is.
-///
-/// # Errors
-/// The path is missing, or those of mount(2).
-pub fn read_only(path: &Path) -> io::Result<()> {
-    rustix::mount::mount_bind_recursive(path, path)?;
-    remount_read_only(path)
-}
-
-/// Makes the mount at this very path read-only, keeping the flags that it has: in a user namespace those are locked.
-///
-/// # Errors
-/// Those of mount(2).
-pub fn remount_read_only(path: &Path) -> io::Result<()> {
-    use rustix::fs::StatVfsMountFlags as Has;
-    let has = rustix::fs::statvfs(path)?.f_flag;
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
-    for (bit, flag) in [
-        (Has::NOSUID, MountFlags::NOSUID),
-        (Has::NODEV, MountFlags::NODEV),
-        (Has::NOEXEC, MountFlags::NOEXEC),
-        (Has::NOATIME, MountFlags::NOATIME),
-        (Has::NODIRATIME, MountFlags::NODIRATIME),
-        (Has::RELATIME, MountFlags::RELATIME),
-    ] {
-        if has.contains(bit) {
-            flags |= flag;
-        }
+impl Default for Change {
+    fn default() -> Self {
+        Self { set: Attributes::empty(), clear: Attributes::empty(), propagation: MountPropagationFlags::empty() }
     }
-    Ok(rustix::mount::mount_remount(path, flags, c"")?)
 }
 
-/// Hides a directory behind an empty read-only one.
+/// Changes a mount, and with `recursive` those below it too: all of them, or none.
 ///
 /// # Errors
-/// Those of mount(2).
-pub fn cover(dir: &Path) -> io::Result<()> {
-    Ok(rustix::mount::mount("tmpfs", dir, "tmpfs", MountFlags::RDONLY, Some(c"size=0k"))?)
-}
-
-/// Mounts this process's view of the cgroup hierarchy.
-///
-/// # Errors
-/// There is no such hierarchy, or it may not be mounted here.
-pub fn cgroup(target: &Path, read_only: bool) -> io::Result<()> {
-    let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if read_only {
-        flags |= MountFlags::RDONLY;
+/// Not permitted, above all where another user namespace's attribute is to be cleared; a kernel before 5.12.
+#[allow(unsafe_code)]
+pub fn change(tree: impl AsFd, change: Change, recursive: bool) -> io::Result<()> {
+    use nix::libc;
+    let attributes = libc::mount_attr {
+        attr_set: change.set.bits().into(),
+        attr_clr: change.clear.bits().into(),
+        propagation: change.propagation.bits().into(),
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let path = c"".as_ptr();
+    let (fd, size) = (tree.as_fd().as_raw_fd(), size_of_val(&attributes));
+    // SAFETY: the path is a string that ends, the attributes are of the given size; the kernel only reads both.
+    match unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path, flags, &raw const attributes, size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    Ok(rustix::mount::mount("cgroup", target, "cgroup2", flags, None::<&std::ffi::CStr>)?)
 }
 
-/// Takes a mount away; processes that still use it keep it.
+/// Makes a directory, which a mount of this mount namespace begins at, the root of this process, and leaves all that was
+/// mounted before.
 ///
 /// # Errors
-/// Nothing is mounted there.
-pub fn detach(path: &Path) -> io::Result<()> {
-    Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?)
+/// Those of `pivot_root(2)`.
+pub fn pivot(root: impl AsFd) -> io::Result<()> {
+    rustix::process::fchdir(&root)?;
+    // The old root is then mounted above the new one, in the same place.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
 }

@@ -45,6 +45,17 @@ pub fn identity(pid: &str, name: &str) -> io::Result<Identity> {
     Ok((meta.dev(), meta.ino()))
 }
 
+/// Makes a network namespace with its loopback interface up. This process is in it from now on: the way back to one that
+/// another user namespace owns is closed.
+///
+/// # Errors
+/// Not permitted, or too many of them.
+pub fn new_network() -> io::Result<OwnedFd> {
+    unshare(Kinds::CLONE_NEWNET)?;
+    loopback_up()?;
+    Ok(fs::File::open("/proc/self/ns/net")?.into())
+}
+
 /// Writes one id map (`uid_map`, `gid_map`) or `setgroups` of a process: these files take one single write.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
 //! Resolving paths beneath a directory as if it were the root: no symbolic link and no `..` leads out of it.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 
 /// A directory that is the root of what is looked up in it.
 #[derive(Debug)]
@@ -46,35 +48,98 @@ impl Root {
         Ok(bytes)
     }
 
-    /// Makes a directory beneath, and those on the way to it. Those that are there stay as they are; links are
-    /// followed as the container would follow them.
+    /// Finds something beneath, and makes it if it is missing, with the directories on the way to it. What is there
+    /// stays as it is. Links are followed as the container would follow them, also those to what is missing: that is
+    /// then made where they point to.
     ///
     /// # Errors
-    /// Something on the way is no directory.
-    pub fn create_dir_all(&self, path: &Path, mode: Mode) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let mut so_far = std::path::PathBuf::from("/");
-        let mut current = self.0.try_clone()?;
-        for part in path.components() {
-            let std::path::Component::Normal(name) = part else {
-                if part == std::path::Component::ParentDir {
-                    return Err(io::ErrorKind::InvalidInput.into());
-                }
+    /// Something on the way is no directory; too many links.
+    pub fn make(&self, path: &Path, leaf: Leaf, mode: Mode) -> io::Result<OwnedFd> {
+        let mut ahead: Vec<OsString> = components(path);
+        let mut way: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = ahead.pop() {
+            let dir = way.last().unwrap_or(&self.0);
+            if name == ".." {
+                way.pop();
                 continue;
-            };
-            so_far.push(name);
-            current = match self.open_beneath(&so_far, flags, Mode::empty()) {
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                    match rustix::fs::mkdirat(&current, name, mode) {
-                        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                        Err(err) => return Err(err.into()),
-                    }
-                    self.open_beneath(&so_far, flags, Mode::empty())?
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = match rustix::fs::openat(dir, &name, flags, Mode::empty()) {
+                Err(rustix::io::Errno::NOENT) => {
+                    make_one(dir, &name, if ahead.is_empty() { leaf } else { Leaf::Directory }, mode)?;
+                    rustix::fs::openat(dir, &name, flags, Mode::empty())?
                 }
                 other => other?,
             };
+            match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(rustix::io::Errno::LOOP.into());
+                    }
+                    let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
+                    let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                    if target.is_absolute() {
+                        way.clear();
+                    }
+                    ahead.extend(components(target));
+                }
+                FileType::Directory => way.push(found),
+                _ if ahead.is_empty() && leaf == Leaf::File => return Ok(found),
+                _ => return Err(rustix::io::Errno::NOTDIR.into()),
+            }
         }
-        Ok(current)
+        match leaf {
+            Leaf::Directory => way.pop().map_or_else(|| self.0.try_clone(), Ok),
+            Leaf::File => Err(rustix::io::Errno::ISDIR.into()),
+        }
+    }
+}
+
+/// The most links that a path may lead through, as the kernel has it.
+const MAX_LINKS: usize = 40;
+
+/// What a path is to end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaf {
+    /// A directory.
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// A path's names and `..`, the last one first.
+fn components(path: &Path) -> Vec<OsString> {
+    let parts = path.components().rev();
+    let words = parts.filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    words.map(|part| part.as_os_str().to_owned()).collect()
+}
+
+fn make_one(dir: &OwnedFd, name: &OsStr, leaf: Leaf, mode: Mode) -> io::Result<()> {
+    let made = match leaf {
+        Leaf::Directory => rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)),
+        Leaf::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(dir, name, flags, mode).map(drop)
+        }
+    };
+    match made {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}
+
+impl From<OwnedFd> for Root {
+    /// A directory that is open already, be it for its path alone.
+    fn from(dir: OwnedFd) -> Self {
+        Self(dir)
+    }
+}
+
+impl From<Root> for OwnedFd {
+    fn from(root: Root) -> Self {
+        root.0
     }
 }
 
@@ -125,7 +190,29 @@ mod tests {
         assert!(root.read(Path::new("../secret"), 100).is_err());
         assert!(root.read(Path::new("/etc/passwd"), 2).is_err());
         assert!(root.read(Path::new("etc"), 100).is_err());
-        root.create_dir_all(Path::new("/a/b/c"), Mode::from_raw_mode(0o755)).expect("directories");
-        assert!(dir.path().join("root/a/b/c").is_dir());
+    }
+
+    #[test]
+    fn what_is_missing_is_made_inside() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("root");
+        fs::create_dir_all(path.join("etc")).expect("directory");
+        symlink("../run/resolv.conf", path.join("etc/dangling")).expect("link");
+        symlink("/../../outside", path.join("absolute")).expect("link");
+        symlink("loop", path.join("loop")).expect("link");
+        fs::write(path.join("file"), "").expect("file");
+        let root = Root::open(&path).expect("root");
+        let make = |name: &str, leaf| root.make(Path::new(name), leaf, Mode::from_raw_mode(0o755));
+        make("/a/b/../c", Leaf::Directory).expect("directories");
+        assert!(path.join("a/b").is_dir() && path.join("a/c").is_dir());
+        make("/etc/dangling", Leaf::File).expect("a file where the link points");
+        assert!(path.join("run/resolv.conf").is_file());
+        make("absolute/x", Leaf::Directory).expect("a directory where the link points");
+        assert!(path.join("outside/x").is_dir() && !dir.path().join("outside").exists());
+        make("/../../..", Leaf::Directory).expect("the root");
+        for (name, leaf) in [("loop", Leaf::File), ("file/x", Leaf::File), ("file", Leaf::Directory), ("a", Leaf::File)]
+        {
+            assert!(make(name, leaf).is_err(), "{name}");
+        }
     }
 }

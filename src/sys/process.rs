@@ -140,6 +140,15 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
 }
 
+/// From now on, until it becomes another program, no process without privileges over this one may look into it: not by
+/// `/proc`, and not by tracing it.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_not_dumpable() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
 /// Marks every descriptor from `first` on to be closed by exec.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -53,6 +53,30 @@ pub fn become_subreaper() -> io::Result<()> {
 pub fn close_strays() {
     // SAFETY: nothing in this process owns a descriptor yet. Kernels before 5.9 cannot, and keep the strays.
     unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) };
+}
+
+/// Closes every descriptor but the standard streams and those in `keep`: a forked process must not take what its parent
+/// has open to where others could get hold of it. To be called first thing in a forked child, which from then on may use
+/// no object of its parent's that owns a descriptor that is not in `keep`.
+///
+/// # Errors
+/// A kernel before 5.9.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for end in keep.into_iter().chain([u32::MAX]) {
+        if end > first {
+            // SAFETY: by this function's contract nobody in this process uses these descriptors any more, and a forked
+            // child runs no destructors of its parent's objects.
+            let closed = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, first, end - 1, 0) };
+            if closed != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = end.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// Points standard input, output and error to `/dev/null`.

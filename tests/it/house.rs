@@ -26,7 +26,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tokio", &["server", "api"]),
     ("hyper", &["server", "api"]),
     ("http", &["server", "api"]),
-    ("libcontainer", &["runtime"]),
+    ("libseccomp", &["runtime"]),
     ("clap", &["cli"]),
 ];
 

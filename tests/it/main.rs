@@ -23,6 +23,7 @@ mod fuzz;
 mod golden;
 mod home;
 mod host_config;
+mod hostile_images;
 mod house;
 mod images;
 mod lifecycle;

@@ -163,7 +163,7 @@ impl SystemInfo {
             isolation: String::new(),
             init_binary: "docker-init".to_owned(),
             containerd_commit: commit(""),
-            runc_commit: commit("libcontainer"),
+            runc_commit: commit("built-in"),
             init_commit: commit("pierless"),
             security_options: security,
             cdi_spec_dirs: Vec::new(),

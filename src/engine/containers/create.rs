@@ -20,6 +20,7 @@ use crate::state::atomic::Durability;
 use crate::state::container::{ContainerRecord, Driver};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
+use crate::sys::kernel;
 
 /// What a creator asks for.
 #[derive(Debug, Clone, Default)]
@@ -181,7 +182,9 @@ impl Engine {
         or(&mut host.runtime, "runc");
         let hidden = Security::parse(host.security_opt.as_deref().unwrap_or_default());
         if !host.privileged && !hidden.is_ok_and(|security| security.all_paths) {
-            host.masked_paths = Some(security::masked(host.masked_paths.as_ref()));
+            let asked = host.masked_paths.take();
+            let heat = if asked.is_none() { kernel::thermal_throttles() } else { Vec::new() };
+            host.masked_paths = Some([security::masked(asked.as_ref()), heat].concat());
             host.readonly_paths = Some(security::read_only(host.readonly_paths.as_ref()));
         }
         if host.shm_size == 0 {
@@ -235,7 +238,7 @@ fn validate(record: &ContainerRecord) -> Result<()> {
         user: &spec::User::default(),
         etc: &spec::Etc::default(),
         host: &spec::Host::default(),
-        join: &spec::Join::default(),
+        shared_shm: false,
     };
     spec::build(&input).map(drop).map_err(|err| Error::InvalidParameter(err.to_string()))
 }

@@ -1,11 +1,14 @@
 //! The launcher of real containers: the runtime, called in a starter.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::launch::{Launcher, Refusal, Started, Stdio};
+use super::plan;
 use crate::holder::Entered;
 use crate::monitor::protocol::Failure;
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
+use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
 use crate::state::paths::Home;
 use crate::state::store;
@@ -33,26 +36,57 @@ impl Container {
 impl Launcher for Container {
     fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
-        let start = Start { home: &self.home, entered: &self.entered, record: &record, cgroup: None, stdio };
+        let prepared = plan::prepare(&self.home, &self.entered, &record).map_err(refusal)?;
+        let start = Start {
+            root: prepared.root,
+            plan: &prepared.plan,
+            bundle: &self.home.container(&self.id).bundle(),
+            namespaces: prepared.namespaces,
+            trees: prepared.trees,
+            cgroup: None,
+            filters: &self.home.filters(),
+            stdio,
+        };
         runtime::start(start).map_err(refusal)
     }
 
     fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
-        let exec = Exec { home: &self.home, record: &record, session, init, cgroup: None, stdio };
-        let container = pidfd::open(init);
-        let result = runtime::exec(exec);
+        let gone = || Refusal { failure: Failure::Conflict, message: format!("container {} is not running", self.id) };
+        let container = pidfd::open(init).map_err(|_| gone())?;
+        let result = self.exec_in(&record, session, init, &container, stdio);
         if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
-            && container.map_or(true, |container| pidfd::wait_exit(container, DYING).is_ok())
+            && pidfd::wait_exit(container, DYING).is_ok()
         {
-            let message = format!("container {} is not running", self.id);
-            return Err(Refusal { failure: Failure::Conflict, message });
+            return Err(gone());
         }
         result.map_err(refusal)
     }
 
     fn delete(&self) {
-        runtime::delete(&self.home, &self.id, None);
+        runtime::delete(&self.home.container(&self.id).bundle(), None);
+    }
+}
+
+impl Container {
+    fn exec_in(
+        &self,
+        record: &ContainerRecord,
+        session: &ExecRecord,
+        init: i32,
+        container: &OwnedFd,
+        stdio: Stdio,
+    ) -> Result<Started, StartError> {
+        let plan = runtime::plan(&self.home.container(&self.id).bundle())?;
+        let program = plan::exec(&plan, record, session, init)?;
+        runtime::exec(Exec {
+            plan: &plan,
+            program: &program,
+            init: container.as_fd(),
+            cgroup: None,
+            filters: &self.home.filters(),
+            stdio,
+        })
     }
 }
 

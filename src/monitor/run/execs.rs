@@ -113,7 +113,7 @@ impl Execs {
         if let Some((client, early)) = client {
             streams.attach(client, early, cx);
         }
-        let forked = Starter::fork(|| launcher.exec(record, init, stdio));
+        let forked = Starter::fork(&stdio.descriptors(), || launcher.exec(record, init, stdio));
         let forked = forked.and_then(|starter| -> io::Result<_> {
             cx.watch.add(starter.as_fd(), Role::Starter(at), Interest::IN)?;
             Ok(starter)

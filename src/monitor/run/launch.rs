@@ -3,7 +3,7 @@
 //! child, for the monitor is a subreaper.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,27 +69,34 @@ impl AsFd for Starter {
 impl Starter {
     /// Forks a starter that does `work`. If the monitor is killed before it has committed that the process runs,
     /// nobody would ever find that: then the starter ends it.
-    pub fn fork(work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
+    ///
+    /// `keep` are the descriptors that it needs of the monitor's. It has no others: it goes where a container's
+    /// processes are.
+    pub fn fork(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
         let (ours, theirs) = fdpass::pair()?;
-        let mut ours = Some(ours);
+        let keep = [keep, &[theirs.as_raw_fd()]].concat();
         let pid = spawn::fork(|| {
-            // The child's copy of the monitor's end, or the monitor's death would go unnoticed.
-            ours = None;
+            // Among them the child's copy of the monitor's end, or the monitor's death would go unnoticed.
+            if spawn::close_all_but(&keep).is_err() {
+                return 1;
+            }
             spawn::ordinary_signals();
-            let (message, terminal) = match work() {
-                Ok(launched) => (Ok(launched.pid), launched.terminal),
-                Err(refusal) => (Err(refusal), None),
+            let result = work();
+            let message = match &result {
+                Ok(started) => Ok((started.pid, started.rootfs.is_some())),
+                Err(refusal) => Err(refusal.clone()),
             };
-            let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+            let fds = result.iter().flat_map(|started| started.rootfs.iter().chain(&started.terminal));
+            let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
             let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
-            if let Ok(pid) = message
+            if let Ok((pid, _)) = message
                 && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
             {
                 let _ = spawn::kill(pid, spawn::SIGKILL);
             }
             0
         })?;
-        Ok(Self { pid, socket: ours.expect("only the child gives it up") })
+        Ok(Self { pid, socket: ours })
     }
 
     /// Takes the report. `buf` is scratch space.
@@ -98,8 +105,11 @@ impl Starter {
         if got.len == 0 {
             return Err(Refusal::system("the starter of the process was killed"));
         }
-        let (message, _) = protocol::parse::<Result<i32, Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
-        Ok(Started { pid: message?, terminal: got.fds.into_iter().next() })
+        let (message, _) = protocol::parse::<Result<(i32, bool), Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
+        let (pid, has_root) = message?;
+        let mut fds = got.fds.into_iter();
+        let rootfs = if has_root { fds.next() } else { None };
+        Ok(Started { pid, terminal: fds.next(), rootfs })
     }
 
     /// Tells it that what it started has been committed.

@@ -8,8 +8,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-
 use super::context::Context;
 use super::door::{Door, Waits};
 use super::execs::{Execs, FIRST};
@@ -122,7 +120,7 @@ impl Life {
         }
         let stdio = self.streams.open(&mut cx.watch)?;
         let launcher = &self.launcher;
-        let starter = Starter::fork(|| launcher.start(stdio))?;
+        let starter = Starter::fork(&stdio.descriptors(), || launcher.start(stdio))?;
         cx.watch.add(starter.as_fd(), Role::Starter(MAIN), Interest::IN)?;
         Ok(starter)
     }
@@ -138,7 +136,7 @@ impl Life {
         cx.watch.remove(starter.as_fd());
         match report {
             Ok(started) => {
-                self.started(started, starter.pid, cx, door);
+                self.started(started, cx, door);
                 if let Some(stop) = stop {
                     self.stop(stop, cx);
                 }
@@ -148,11 +146,9 @@ impl Life {
         starter.acknowledge();
     }
 
-    fn started(&mut self, started: Started, starter: i32, cx: &mut Context, door: &mut Door) {
+    fn started(&mut self, started: Started, cx: &mut Context, door: &mut Door) {
         let pid = started.pid;
-        // By way of the starter, in whose mount namespace it is mounted, and which lives until this is acknowledged.
-        let mounted = format!("/proc/{starter}/root{}", cx.files.paths.rootfs().display());
-        self.rootfs = rustix::fs::open(mounted, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+        self.rootfs = started.rootfs;
         if let Some(master) = started.terminal
             && let Err(error) = self.streams.take_terminal(master, &mut cx.watch)
         {

@@ -34,6 +34,7 @@ pub mod launch;
 mod life;
 mod log;
 mod parts;
+mod plan;
 mod requests;
 mod settings;
 mod setup;

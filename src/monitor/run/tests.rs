@@ -1,7 +1,7 @@
 //! The whole monitor with a launcher that runs plain programs instead of containers.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -52,7 +52,7 @@ fn run(words: &[String], stdio: Stdio) -> Result<Started, Refusal> {
     let [input, out, err] = streams;
     let child = command.stdin(input).stdout(out).stderr(err).process_group(0).spawn();
     let child = child.map_err(|error| Refusal { failure: Failure::CommandNotFound, message: error.to_string() })?;
-    Ok(Started { pid: child.id().cast_signed(), terminal })
+    Ok(Started { pid: child.id().cast_signed(), terminal, rootfs: None })
 }
 
 struct Fixture {
@@ -413,14 +413,15 @@ fn one_monitor_a_container_and_none_without_need() {
 fn what_a_killed_monitor_never_noted_is_ended() {
     let (started, says) = std::io::pipe().expect("pipe");
     let (orphan, held) = std::io::pipe().expect("pipe");
+    let keep = [says.as_raw_fd(), held.as_raw_fd()];
     let monitor = spawn::fork(|| {
         let work = || {
             let _ = (&says).write_all(b"x");
             std::thread::sleep(Duration::from_millis(50));
             let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
-            Ok(Started { pid: child.id().cast_signed(), terminal: None })
+            Ok(Started { pid: child.id().cast_signed(), terminal: None, rootfs: None })
         };
-        let _starter = super::launch::Starter::fork(work).expect("fork");
+        let _starter = super::launch::Starter::fork(&keep, work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));
         0
     });

@@ -9,6 +9,7 @@ use super::{Comparison, Filter, Machine, Profile, Rule};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
+const AF_ALG: u64 = 38;
 const AF_VSOCK: u64 = 40;
 /// The clone(2) flags that make namespaces, but for the time namespace, which is no flag of clone(2).
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
@@ -105,7 +106,7 @@ fn machine(architecture: Arch, others: &[Arch]) -> Machine {
 
 /// The whole profile, for every machine.
 pub fn profile() -> Profile {
-    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpMaskedEq, ScmpCmpNe};
+    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpGt, ScmpCmpLt, ScmpCmpMaskedEq};
     let admin = || Filter { caps: words("CAP_SYS_ADMIN"), ..Filter::default() };
     let mut syscalls = vec![allow(ALWAYS)];
     // Since then seccomp sees what a traced process's tracer made of its call.
@@ -113,7 +114,11 @@ pub fn profile() -> Profile {
         includes: Filter { min_kernel: Some((4, 8)), ..Filter::default() },
         ..allow("process_vm_readv process_vm_writev ptrace")
     });
-    syscalls.push(allow_if("socket", 0, AF_VSOCK, ScmpCmpNe));
+    // All families but the kernel's cryptography and virtual machines' sockets. Only one condition an argument holds in
+    // a rule, so it takes three of them.
+    syscalls.push(allow_if("socket", 0, AF_ALG, ScmpCmpLt));
+    syscalls.push(allow_if("socket", 0, AF_ALG + 1, ScmpCmpEq));
+    syscalls.push(allow_if("socket", 0, AF_VSOCK, ScmpCmpGt));
     syscalls.extend(PERSONALITIES.map(|value| allow_if("personality", 0, value, ScmpCmpEq)));
     syscalls.extend(ON.iter().map(|(arches, names)| Rule {
         includes: Filter { arches: arches.iter().map(|arch| Cow::Borrowed(*arch)).collect(), ..Filter::default() },

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Error;
 use super::capabilities::CapSet;
+use crate::sys::kernel::parse_version;
 
 /// A profile as `--security-opt seccomp=FILE` has it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -91,12 +92,6 @@ fn version<'de, D: Deserializer<'de>>(de: D) -> Result<Option<(u32, u32)>, D::Er
         parse_version(&text).ok_or_else(|| serde::de::Error::custom(format!("invalid kernel version: {text}")))
     };
     text.map(parse).transpose()
-}
-
-/// The first two numbers of a kernel's version.
-pub fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// The profile for a container that asks for none.

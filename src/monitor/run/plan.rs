@@ -1,0 +1,149 @@
+//! From a container's record to what the runtime starts: a root file system, a plan, and what it shares with others.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::Mode;
+
+use crate::holder::Entered;
+use crate::runtime::rootfs::RootFs;
+use crate::runtime::{Namespaces, StartError, errno_text, host, user};
+use crate::spec::{self, Etc, Input};
+use crate::state::container::{ContainerRecord, Driver};
+use crate::state::exec::ExecRecord;
+use crate::state::paths::Home;
+use crate::state::store;
+use crate::sys::mountinfo;
+use crate::sys::namespaces;
+use crate::sys::openat2::{Leaf, Root};
+use crate::sys::{mounts, process};
+
+/// All that a start needs of a container.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its root file system, placed nowhere yet.
+    pub root: Root,
+    /// What is to run, and how.
+    pub plan: Spec,
+    /// Namespaces of other containers.
+    pub namespaces: Namespaces,
+    /// Mounts whose source is in another mount namespace.
+    pub trees: Vec<(PathBuf, OwnedFd)>,
+}
+
+/// Mounts the root file system, and plans the start by what is in it and on the host.
+///
+/// # Errors
+/// What was asked for cannot be had now.
+pub fn prepare(home: &Home, entered: &Entered, record: &ContainerRecord) -> Result<Prepared, StartError> {
+    let root =
+        root_of(home, record, entered.rootless).map_err(StartError::at("error mounting the root file system"))?;
+    let (paths, config, asked) = (home.container(&record.id), &record.config, &record.host_config);
+    let user = user::resolve(&root, &config.user, asked.group_add.as_deref().unwrap_or_default())?;
+    let directory = Path::new(&config.working_dir);
+    root.make(directory, Leaf::Directory, Mode::from_raw_mode(0o755))
+        .map_err(|err| StartError::other(format!("mkdir {}: {}", directory.display(), errno_text(&err))))?;
+    // By which programs know that they are in a container. An image may have something else in its place.
+    let _ = root.make(Path::new("/.dockerenv"), Leaf::File, Mode::from_raw_mode(0o755));
+    for device in asked.devices.iter().flatten() {
+        let path = &device.path_on_host;
+        fs::metadata(path).map_err(|err| {
+            let text = errno_text(&err);
+            StartError::other(format!(
+                "error gathering device information while adding custom device \"{path}\": {text}"
+            ))
+        })?;
+    }
+    let file = |name| Some(paths.etc(name)).filter(|path| path.exists());
+    let etc = Etc { hostname: file("hostname"), hosts: file("hosts"), resolv_conf: file("resolv.conf") };
+    let host = host::facts(home, entered, asked.privileged);
+    let (namespaces, shm) = shared(home, record)?;
+    let input =
+        Input { record, rootfs: &paths.rootfs(), user: &user, etc: &etc, host: &host, shared_shm: shm.is_some() };
+    let plan = spec::build(&input)?;
+    let mut trees = propagating(&plan, entered.rootless)?;
+    trees.extend(shm.map(|tree| (PathBuf::from("/dev/shm"), tree)));
+    Ok(Prepared { root, plan, namespaces, trees })
+}
+
+/// What is to run for an exec session in the container whose first process is `init`.
+///
+/// # Errors
+/// No such user there; the container has ended.
+pub fn exec(plan: &Spec, record: &ContainerRecord, session: &ExecRecord, init: i32) -> Result<Process, StartError> {
+    let gone = |_| StartError::other(format!("container {} is not running", record.id));
+    let root = Root::open(Path::new(&format!("/proc/{init}/root"))).map_err(gone)?;
+    let name = if session.user.is_empty() { &record.config.user } else { &session.user };
+    let user = user::resolve(&root, name, record.host_config.group_add.as_deref().unwrap_or_default())?;
+    Ok(spec::process::exec(plan, session, &user)?)
+}
+
+fn root_of(home: &Home, record: &ContainerRecord, rootless: bool) -> io::Result<Root> {
+    let paths = home.container(&record.id);
+    let (upper, work) = (paths.upper(), paths.work());
+    match record.driver {
+        Driver::Overlay if !record.layers.is_empty() => {
+            let layers = record.layers.iter().map(|id| home.images().join("layers").join(id).join("diff"));
+            let lower: Vec<PathBuf> = layers.collect();
+            RootFs::Overlay { lower: &lower, upper: Some((&upper, &work)) }.mount(rootless)
+        }
+        _ => RootFs::Directory(&upper).mount(rootless),
+    }
+}
+
+/// The namespaces of the containers that this one shares some with, and the other one's /dev/shm.
+fn shared(home: &Home, record: &ContainerRecord) -> Result<(Namespaces, Option<OwnedFd>), StartError> {
+    let host = &record.host_config;
+    let join = |mode: &str, name: &str| {
+        let pid = shared_with(home, mode)?;
+        let opened = pid.map(|pid| namespaces::open(pid, name)).transpose();
+        opened.map_err(StartError::at(format!("cannot join the {name} namespace of {mode}")))
+    };
+    // A file system of that container's own mount namespace; without one there is nothing to share.
+    let shm = shared_with(home, &host.ipc_mode)?.and_then(|pid| {
+        let namespace = namespaces::open(pid, "mnt").ok()?;
+        mounts::clone_from(namespace, Path::new("/dev/shm"), false).ok()
+    });
+    let namespaces = Namespaces {
+        network: join(&host.network_mode, "net")?,
+        ipc: join(&host.ipc_mode, "ipc")?,
+        pid: join(&host.pid_mode, "pid")?,
+    };
+    Ok((namespaces, shm))
+}
+
+/// The first process of the container that a mode `container:ID` names.
+fn shared_with(home: &Home, mode: &str) -> Result<Option<i32>, StartError> {
+    let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
+    let state = store::load_state(home, id).map_err(|err| StartError::other(err.to_string()))?;
+    let alive = state.is_running() && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
+    if !alive {
+        return Err(StartError::other(format!("cannot join namespace of a non running container: {id}")));
+    }
+    Ok(Some(state.pid))
+}
+
+/// The sources of mounts that are to show the host what is mounted on them. This process's mount namespace only takes
+/// from the host's, so they come from the host's own; in a user namespace that cannot be.
+fn propagating(plan: &Spec, rootless: bool) -> Result<Vec<(PathBuf, OwnedFd)>, StartError> {
+    let mut trees = Vec::new();
+    for mount in plan.mounts().iter().flatten() {
+        let has = |word: &str| mount.options().iter().flatten().any(|option| option == word);
+        let Some(source) = mount.source().as_ref().filter(|_| has("shared") || has("rshared")) else { continue };
+        let place = mountinfo::of(source, if rootless { "self" } else { "1" }).map_err(StartError::at("mountinfo"))?;
+        if rootless || !place.shared {
+            return Err(StartError::other(format!(
+                "path {} is mounted on {} but it is not a shared mount",
+                source.display(),
+                place.point.display()
+            )));
+        }
+        let host = namespaces::open(1, "mnt").map_err(StartError::at("cannot open the host's mount namespace"))?;
+        let tree = mounts::clone_from(host, source, has("rbind")).map_err(StartError::at(source.display()))?;
+        trees.push((mount.destination().clone(), tree));
+    }
+    Ok(trees)
+}
