@@ -3,7 +3,7 @@
 //! A Docker-compatible HTTP API for one user, and the containers behind it. This page is the map: which processes
 //! exist, which rooms the code has, and which way the arrows point.
 //!
-//! # Roles: one executable, four kinds of process
+//! # Roles of the one executable
 //!
 //! | role | started by | lives | threads |
 //! |---|---|---|---|
@@ -34,7 +34,40 @@
 //! sys             the only room with `unsafe`: namespaces, fd passing, mounts, pty, openat2
 //! ```
 //!
-//! `tests/it/house.rs` reads the `use crate::` lines and holds them to this list.
+//! `tests/it/house.rs` holds the arrows between rooms, `tests/it/arrows.rs` those inside each.
+//!
+//! # The life of a container
+//!
+//! ```text
+//! create   POST /containers/create  api::handlers::containers::create
+//!          what was asked, made whole          engine::containers::create: Engine::create
+//!          name reserved, record synced        state::names, state::store
+//! start    POST /containers/ID/start           engine::containers::start: Engine::start
+//!          a monitor is spawned and asked      monitor::client: start, launch
+//!          it detaches, locks and listens      monitor::run::setup: main
+//!          room for the end; a starter         monitor::run::life: Life::start
+//!          record -> root, plan, joins         monitor::run::plan: prepare; spec: build
+//!          namespaces, mounts, program         runtime::start: start
+//!          its pid is committed, told          monitor::run::life: Life::started
+//! streams  clients' sockets are handed over    engine::containers::attach -> monitor::run::attached
+//! exit     the kernel tells its parent         monitor::run::children: reap -> Life::ended
+//!          record, event, clean-up, answers    state::ending: commit_exit; monitor::run::files
+//! wait     an answer, or the record            engine::containers::wait: Waiter
+//! lost     its monitor was killed: whoever     state::meaning says what is so,
+//!          looks next finishes its work        engine::reconcile: Engine::settle does it
+//! rm       a rename is the moment              engine::containers::remove; state::sweep what a kill left
+//! ```
+//!
+//! # Words of the house
+//!
+//! | word | what it says |
+//! |---|---|
+//! | room | a module below the crate's root, with a rule of what it may name |
+//! | monitor | a container's supervisor: conmon's and the shim's place, without their parents |
+//! | starter | the monitor's short-lived child that makes the container's first process, or an exec session's |
+//! | holder | the process that keeps the user's namespaces while no other does |
+//! | door | the monitor's socket, and who is connected to it |
+//! | orphan | a container whose monitor was killed |
 
 pub mod api;
 pub mod cli;
