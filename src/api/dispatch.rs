@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
@@ -13,6 +12,7 @@ use super::error::ApiError;
 use super::extract::Call;
 use super::gate::Access;
 use super::handlers::absent;
+use super::intake::Intake;
 use super::query;
 use super::reply::{self, Outcome};
 use super::table;
@@ -32,7 +32,7 @@ impl Api {
     }
 
     /// Serves one request. Failures are responses too.
-    pub async fn serve(&self, request: Request<Incoming>) -> Outcome {
+    pub async fn serve(&self, request: Request<Intake>) -> Outcome {
         let span = tracing::info_span!("request", method = %request.method(), path = %request.uri().path());
         let began = Instant::now();
         async {
@@ -61,7 +61,7 @@ impl Api {
         .await
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Outcome, ApiError> {
+    async fn route(&self, request: Request<Intake>) -> Result<Outcome, ApiError> {
         let (head, body) = request.into_parts();
         let path = decode(head.uri.path())?;
         let (version, path) = version::negotiate(&path)?;
@@ -70,7 +70,7 @@ impl Api {
             cx: Cx::new(self.0.clone(), version, head.method, head.headers),
             params,
             query: query::pairs(head.uri.query().unwrap_or_default()),
-            body: (!body.is_end_stream()).then_some(body),
+            body: (!body.is_end()).then_some(body),
         };
         route.endpoint.call(call).await
     }

@@ -2,21 +2,23 @@
 
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::cx::Cx;
 use super::error::ApiError;
+use super::intake::Intake;
 use super::operation::Operation;
 use super::query;
 
 /// Largest JSON body, in bytes.
 const JSON_LIMIT: u64 = 4 << 20;
+/// How long a JSON body may take to come. Archives may take for ever: their source may.
+const JSON_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A matched request on its way to its handler.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Call {
     /// The query, decoded.
     pub query: Vec<(String, String)>,
     /// The body, until an extractor takes it.
-    pub body: Option<Incoming>,
+    pub body: Option<Intake>,
 }
 
 /// Something that can be taken from a request.
@@ -124,39 +126,43 @@ impl<T: DeserializeOwned + JsonSchema + Send> FromCall for MaybeJson<T> {
 }
 
 /// As dockerd does: whatever has a body must say that it is JSON.
-fn check_content_type(cx: &Cx, body: &Incoming) -> Result<(), ApiError> {
+fn check_content_type(cx: &Cx, body: &Intake) -> Result<(), ApiError> {
     let given = cx.header(header::CONTENT_TYPE.as_str()).unwrap_or("");
     let media = given.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") || (given.is_empty() && body.is_end_stream()) {
+    if media.eq_ignore_ascii_case("application/json") || (given.is_empty() && body.is_end()) {
         return Ok(());
     }
     Err(ApiError::bad_request(format!("unsupported Content-Type header ({given}): must be 'application/json'")))
 }
 
-async fn read_limited(mut body: Incoming) -> Result<Bytes, ApiError> {
+/// Reads a body that fits into memory, of a client that has some patience left.
+async fn read_limited(mut body: Intake) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is larger than {JSON_LIMIT} bytes"))
     };
-    if body.size_hint().lower() > JSON_LIMIT {
+    if body.at_least() > JSON_LIMIT {
         return Err(too_large());
     }
-    let mut all = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|err| ApiError::bad_request(format!("reading request body: {err}")))?;
-        if let Some(data) = frame.data_ref() {
+    let read = async {
+        let mut all = Vec::new();
+        while let Some(data) =
+            body.next().await.map_err(|err| ApiError::bad_request(format!("reading request body: {err}")))?
+        {
             if (all.len() + data.len()) as u64 > JSON_LIMIT {
                 return Err(too_large());
             }
-            all.extend_from_slice(data);
+            all.extend_from_slice(&data);
         }
-    }
-    Ok(all.into())
+        Ok(all.into())
+    };
+    let too_slow = |_| ApiError::with_status(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time");
+    tokio::time::timeout(JSON_TIMEOUT, read).await.map_err(too_slow)?
 }
 
 /// The body as a blocking reader, for use inside [`Cx::run`] or [`Cx::stream`] only.
 #[derive(Debug)]
 pub struct Upload {
-    body: Option<Incoming>,
+    body: Option<Intake>,
     chunk: Bytes,
     runtime: tokio::runtime::Handle,
 }
@@ -175,13 +181,9 @@ impl Read for Upload {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
             let Some(body) = &mut self.body else { return Ok(0) };
-            match self.runtime.block_on(body.frame()) {
+            match self.runtime.block_on(body.next()).map_err(io::Error::other)? {
                 None => self.body = None,
-                Some(frame) => {
-                    if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
-                        self.chunk = data;
-                    }
-                }
+                Some(data) => self.chunk = data,
             }
         }
         let len = buf.len().min(self.chunk.len());

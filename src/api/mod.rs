@@ -12,7 +12,8 @@
 //! handlers                   what answers a route
 //! route                      what a route is
 //! extract, reply, cx         what handlers take, give, and know
-//! body, hijack, query, gate  HTTP's bodies and connections; the way to the engine
+//! body, intake, hijack, query, gate
+//!                            HTTP's bodies and connections; the way to the engine
 //! compat, types              what differs by version; what is on the wire
 //! error, version, operation, work
 //! ```
@@ -97,6 +98,7 @@ pub mod extract;
 pub mod gate;
 pub mod handlers;
 pub mod hijack;
+pub mod intake;
 pub mod openapi;
 pub mod operation;
 mod query;

@@ -10,6 +10,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 use tokio::io::Interest;
@@ -19,9 +21,16 @@ use tokio::sync::watch;
 use crate::api::work::{Job, Work};
 
 /// How long a client may take for a request's head, and a new one until it begins.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client that was answered early may go on sending.
-const LINGER: Duration = Duration::from_millis(500);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer that has an end.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Of a body that nobody wants: how long the client may pause, how long it may send, and how many bytes.
+const DRAIN_PAUSE: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(60);
+const DRAIN_BYTES: u64 = 4 << 30;
+/// After the last answer on a connection: how long the client may pause, and how long it may send.
+const LINGER_PAUSE: Duration = Duration::from_millis(500);
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// A connection's socket and what it is doing.
 #[derive(Debug)]
@@ -30,7 +39,18 @@ pub struct Conn {
     pub stream: UnixStream,
     work: Arc<Work>,
     job: Mutex<Option<Job>>,
-    phase: watch::Sender<Phase>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    phase: Phase,
+    /// A body that nobody wants is still coming, or will never be read.
+    left: Left,
+    /// Since when the client has taken nothing of what waits for it.
+    stalled: Option<Instant>,
+    /// The answer may go on for ever, and so may the client's pauses.
+    stream: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +63,26 @@ enum Phase {
     Serving,
     /// All is given to hyper, not all to the kernel.
     Flushing,
+    /// All is answered, but the client is still sending.
+    Draining,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Coming,
+    Unread,
 }
 
 impl Conn {
     /// A new connection. It is busy: its first request is on its way.
     pub fn new(stream: UnixStream, work: &Arc<Work>) -> Arc<Self> {
+        let phase = Phase::Head(Instant::now());
         Arc::new(Self {
             stream,
             work: Arc::clone(work),
             job: Mutex::new(Some(work.begin())),
-            phase: watch::Sender::new(Phase::Head(Instant::now())),
+            state: watch::Sender::new(State { phase, left: Left::Nothing, stalled: None, stream: false }),
         })
     }
 
@@ -60,22 +90,38 @@ impl Conn {
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes came in.
-    pub fn received(&self) {
-        if *self.phase.borrow() == Phase::Idle {
+    fn phase(&self) -> Phase {
+        self.state.borrow().phase
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.state.send_modify(|state| state.phase = phase);
+    }
+
+    fn rest(&self) {
+        self.enter(Phase::Idle);
+        *self.job() = None;
+    }
+
+    /// Bytes came in. Whether they begin a request.
+    pub fn received(&self) -> bool {
+        let idle = self.phase() == Phase::Idle;
+        if idle {
             *self.job() = Some(self.work.begin());
-            self.phase.send_replace(Phase::Head(Instant::now()));
+            self.enter(Phase::Head(Instant::now()));
         }
+        idle
     }
 
     /// A request is there, and its handler begins.
     pub fn serving(&self) {
         self.received();
-        self.phase.send_replace(Phase::Serving);
+        self.state.send_modify(|state| (state.phase, state.stream) = (Phase::Serving, false));
     }
 
     /// The answer is a stream, which may go on for ever.
     pub fn streams(&self) {
+        self.state.send_modify(|state| state.stream = true);
         if let Some(job) = self.job().as_mut() {
             job.to_stream();
         }
@@ -83,21 +129,69 @@ impl Conn {
 
     /// A response's body has been given to hyper whole, or given up.
     pub fn answered(&self) {
-        self.phase.send_replace(Phase::Flushing);
+        self.enter(Phase::Flushing);
     }
 
     /// All that hyper had is with the kernel.
     pub fn flushed(&self) {
-        if *self.phase.borrow() == Phase::Flushing {
-            self.phase.send_replace(Phase::Idle);
-            *self.job() = None;
+        let State { phase, left, .. } = *self.state.borrow();
+        match (phase, left) {
+            (Phase::Flushing, Left::Coming) => self.enter(Phase::Draining),
+            (Phase::Flushing, Left::Nothing | Left::Unread) => self.rest(),
+            _ => {}
         }
+    }
+
+    /// What hyper has to write waits for the client, or does not any more.
+    pub fn stalled(&self, stalled: bool) {
+        self.state.send_if_modified(|state| {
+            let changes = state.stalled.is_some() != stalled;
+            if changes {
+                state.stalled = stalled.then(Instant::now);
+            }
+            changes
+        });
+    }
+
+    /// The rest of a body will be read, by [`Conn::drain`]: until then what comes is no request.
+    pub fn will_drain(&self) {
+        self.state.send_modify(|state| state.left = Left::Coming);
+    }
+
+    /// Reads the rest of a body that nobody wants: a client that sends all before it reads gets its answer only so,
+    /// and its next request comes after that. One that sends for ever is given up.
+    pub async fn drain(&self, mut body: Incoming) {
+        let (mut bytes, began) = (0, Instant::now());
+        let left = loop {
+            match tokio::time::timeout(DRAIN_PAUSE, body.frame()).await {
+                Ok(Some(Ok(frame))) => bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Ok(None) => break Left::Nothing,
+                Ok(Some(Err(_))) | Err(_) => break Left::Unread,
+            }
+            if bytes > DRAIN_BYTES || began.elapsed() > DRAIN_TIME {
+                break Left::Unread;
+            }
+        };
+        self.state.send_modify(|state| state.left = left);
+        if self.phase() == Phase::Draining {
+            self.rest();
+        }
+    }
+
+    /// A body was not even asked for. Clients send it after a while all the same.
+    pub fn leave_unread(&self) {
+        self.state.send_modify(|state| state.left = Left::Unread);
+    }
+
+    /// Whether this answer is the last: what follows the request would be taken for the next one.
+    pub fn is_last(&self) -> bool {
+        self.state.borrow().left == Left::Unread
     }
 
     /// Closes the connection for good if it is idle. A request that came in before that is still served: then this
     /// is false. Whatever the client writes later fails at its side, so nothing is lost in silence.
     pub fn retire(&self) -> bool {
-        if *self.phase.borrow() != Phase::Idle {
+        if self.phase() != Phase::Idle {
             return false;
         }
         // The order matters: after the shutdown no byte can come in, so what is not there now never will be.
@@ -122,18 +216,18 @@ impl Conn {
     pub async fn abandoned(&self) -> io::Result<()> {
         // No event, but that of a closed read side.
         self.stream.ready(Interest::PRIORITY).await?;
-        let mut phase = self.phase.subscribe();
-        let served = async |phase: &mut watch::Receiver<Phase>| {
-            phase.wait_for(|phase| *phase == Phase::Serving).await.map_err(io::Error::other).map(drop)
+        let mut state = self.state.subscribe();
+        let served = async |state: &mut watch::Receiver<State>| {
+            state.wait_for(|state| state.phase == Phase::Serving).await.map_err(io::Error::other).map(drop)
         };
-        served(&mut phase).await?;
+        served(&mut state).await?;
         if self.hung_up() {
             return Ok(());
         }
         // Half-closed. The runtime reports a closed read side once; the hang-up comes as a new edge on a second one.
         let second = UnixStream::from_std(self.stream.as_fd().try_clone_to_owned()?.into())?;
         loop {
-            served(&mut phase).await?;
+            served(&mut state).await?;
             second.writable().await?;
             if self.hung_up() {
                 return Ok(());
@@ -143,41 +237,43 @@ impl Conn {
         }
     }
 
-    /// Lets a client that still sends a body nobody wants read its answer: a socket that is closed with bytes unread
-    /// is reset, and clients then report that instead of the answer.
-    pub async fn linger(&self) {
+    /// After the last answer: lets a client that still sends read it. A socket that is closed under a client makes it
+    /// report that instead of the answer. `broken`: what it sent could not be read to its end.
+    pub async fn linger(&self, broken: bool) {
         let unread = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
-        if unread == 0 {
+        if unread == 0 && !broken && self.state.borrow().left == Left::Nothing {
             return;
         }
         let _ = rustix::net::shutdown(&self.stream, Shutdown::Write);
-        let drain = async {
-            let mut chunk = vec![0; 64 << 10];
-            loop {
-                self.stream.readable().await?;
-                match self.stream.try_read(&mut chunk) {
-                    Ok(0) => return io::Result::Ok(()),
-                    Ok(_) => {}
-                    Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(err) => return Err(err),
-                }
+        let began = Instant::now();
+        let mut chunk = vec![0; 64 << 10];
+        while began.elapsed() < LINGER_TIME {
+            match tokio::time::timeout(LINGER_PAUSE, self.stream.readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
             }
-        };
-        let _ = tokio::time::timeout(LINGER, drain).await;
+            match self.stream.try_read(&mut chunk) {
+                Ok(0) => return,
+                Err(err) if err.kind() != io::ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
-    /// Waits until a head has taken too long.
-    pub async fn head_timeout(&self) {
-        let mut phase = self.phase.subscribe();
+    /// Waits until the client has lost its patience or ours: a head that does not come, an answer that is not taken.
+    pub async fn out_of_patience(&self) -> &'static str {
+        let mut state = self.state.subscribe();
         loop {
-            let now = *phase.borrow_and_update();
-            let left = match now {
-                Phase::Head(since) => HEAD_TIMEOUT.saturating_sub(since.elapsed()),
-                _ => Duration::MAX,
+            let now = *state.borrow_and_update();
+            let (since, limit, what) = match (now.phase, now.stalled) {
+                (Phase::Head(since), _) => (Some(since), HEAD_TIMEOUT, "no request came"),
+                (_, stalled) if !now.stream => (stalled, READ_TIMEOUT, "the answer was not read"),
+                _ => (None, HEAD_TIMEOUT, ""),
             };
+            let left = since.map_or(Duration::MAX, |since| limit.saturating_sub(since.elapsed()));
             tokio::select! {
-                changed = phase.changed() => if changed.is_err() { pending::<()>().await },
-                () = tokio::time::sleep(left) => return,
+                changed = state.changed() => if changed.is_err() { pending::<()>().await },
+                () = tokio::time::sleep(left) => return what,
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The socket as hyper sees it.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::conn::Conn;
+use super::request_line::RequestLine;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -17,30 +19,47 @@ const CHUNK: usize = 64 << 10;
 /// go on with it.
 pub struct Io {
     conn: Arc<Conn>,
+    line: RequestLine,
+    /// What became longer than hyper had room for.
+    rest: VecDeque<u8>,
 }
 
 impl Io {
     /// hyper's view of this connection.
     pub fn new(conn: Arc<Conn>) -> Self {
-        Self { conn }
+        Self { conn, line: RequestLine::default(), rest: VecDeque::new() }
     }
 }
 
 impl Read for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.rest.is_empty() {
+            give(&mut this.rest, &mut buf);
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            ready!(self.conn.stream.poll_read_ready(cx))?;
+            ready!(this.conn.stream.poll_read_ready(cx))?;
             let mut chunk = [const { MaybeUninit::<u8>::uninit() }; CHUNK];
             let limit = buf.remaining().min(CHUNK);
-            let result = self.conn.stream.try_io(tokio::io::Interest::READABLE, || {
-                let (read, _) = rustix::io::read(&self.conn.stream, &mut chunk[..limit])?;
-                buf.put_slice(read);
-                Ok(read.len())
+            let result = this.conn.stream.try_io(tokio::io::Interest::READABLE, || {
+                let (read, _) = rustix::io::read(&this.conn.stream, &mut chunk[..limit])?;
+                Ok(&*read)
             });
             match result {
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => {
-                    self.conn.received();
+                Ok([]) => return Poll::Ready(Ok(())),
+                Ok(bytes) => {
+                    if this.conn.received() {
+                        this.line = RequestLine::default();
+                    }
+                    if this.line == RequestLine::Over {
+                        buf.put_slice(bytes);
+                    } else {
+                        let mut passed = Vec::with_capacity(bytes.len());
+                        this.line.pass(bytes, &mut passed);
+                        this.rest = passed.into();
+                        give(&mut this.rest, &mut buf);
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
@@ -49,6 +68,16 @@ impl Read for Io {
             }
         }
     }
+}
+
+/// As much as there is room for.
+fn give(from: &mut VecDeque<u8>, to: &mut ReadBufCursor<'_>) {
+    let len = from.len().min(to.remaining());
+    let (first, second) = from.as_slices();
+    let split = len.min(first.len());
+    to.put_slice(&first[..split]);
+    to.put_slice(&second[..len - split]);
+    from.drain(..len);
 }
 
 impl Write for Io {
@@ -66,10 +95,17 @@ impl Write for Io {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.conn.stream.poll_write_ready(cx))?;
+            let Poll::Ready(ready) = self.conn.stream.poll_write_ready(cx) else {
+                self.conn.stalled(true);
+                return Poll::Pending;
+            };
+            ready?;
             match self.conn.stream.try_write_vectored(bufs) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => {
+                    self.conn.stalled(false);
+                    return Poll::Ready(result);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod io;
 pub mod listen;
 pub mod log;
 mod peer;
+mod request_line;
 mod serve;
 
 use std::future::pending;
@@ -114,7 +115,7 @@ impl Server {
         terminate: &mut Signal,
         interrupt: &mut Signal,
     ) -> Result<End, Error> {
-        let mut quiet_since = Instant::now();
+        let (mut quiet_since, mut full) = (Instant::now(), false);
         loop {
             let deadline = match idle_timeout {
                 Some(timeout) if self.work.all() == 0 => Some(quiet_since + timeout),
@@ -123,9 +124,14 @@ impl Server {
             tokio::select! {
                 incoming = self.incoming.accept() => {
                     match incoming {
-                        Ok((stream, _)) => self.admit(stream),
+                        Ok((stream, _)) => {
+                            full = false;
+                            self.admit(stream);
+                        }
                         Err(err) => {
-                            tracing::warn!("accept: {err}");
+                            if !std::mem::replace(&mut full, true) {
+                                tracing::warn!("accept: {err}");
+                            }
                             // Too many open files: those who wait are not lost, and soon there is room again.
                             tokio::time::sleep(Duration::from_millis(50)).await;
                         }

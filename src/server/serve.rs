@@ -5,15 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::conn::{Conn, HEAD_TIMEOUT};
+use super::conn::Conn;
 use super::io::Io;
 use crate::api::body::Ended;
+use crate::api::intake::{Intake, Leftover};
 use crate::api::reply::Outcome;
 use crate::api::{ClientSocket, Hijack};
 
@@ -37,7 +39,7 @@ impl Drop for BodyEnd {
 /// Serves a connection to its end. `answer` is the API.
 pub async fn serve<F, A>(conn: Arc<Conn>, answer: F)
 where
-    F: Fn(Request<Incoming>) -> A + Clone,
+    F: Fn(Request<Intake>) -> A + Clone,
     A: Future<Output = Outcome>,
 {
     let (hijacks, mut hijacked) = mpsc::channel::<(Hijack, Option<String>)>(1);
@@ -46,7 +48,7 @@ where
         service_fn(move |request: Request<Incoming>| {
             let upgrade = request.headers().get(header::UPGRADE);
             let upgrade = upgrade.and_then(|value| value.to_str().ok()).map(str::to_owned);
-            exchange(Arc::clone(&conn), answer(request), hijacks.clone(), upgrade)
+            exchange(Arc::clone(&conn), answer(take_in(&conn, request)), hijacks.clone(), upgrade)
         })
     };
     let mut http = http1::Builder::new()
@@ -67,14 +69,31 @@ where
             }
         }
         result = &mut http => {
-            if let Err(err) = result {
+            if let Err(err) = &result {
                 tracing::debug!("connection: {err}");
             }
-            conn.linger().await;
+            conn.linger(result.is_err()).await;
         }
         result = conn.abandoned() => tracing::debug!("client left during its request ({result:?})"),
-        () = conn.head_timeout() => tracing::debug!("no request within {HEAD_TIMEOUT:?}"),
+        why = conn.out_of_patience() => tracing::debug!("client given up: {why}"),
     }
+}
+
+/// A request whose body is cared for when no handler reads it.
+fn take_in(conn: &Arc<Conn>, request: Request<Incoming>) -> Request<Intake> {
+    let expects = request.headers().get(header::EXPECT);
+    let on_request = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let (conn, runtime) = (Arc::clone(conn), Handle::current());
+    request.map(|body| {
+        let leftover = move |rest: Leftover| match rest {
+            Leftover::Coming(body) => {
+                conn.will_drain();
+                runtime.spawn(async move { conn.drain(body).await });
+            }
+            Leftover::NotAskedFor => conn.leave_unread(),
+        };
+        Intake::new(body, on_request, Box::new(leftover))
+    })
 }
 
 async fn exchange(
@@ -85,7 +104,10 @@ async fn exchange(
 ) -> Result<http::Response<crate::api::body::Body>, std::convert::Infallible> {
     conn.serving();
     match answer.await {
-        Outcome::Response(response) => {
+        Outcome::Response(mut response) => {
+            if conn.is_last() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             if response.body().is_stream() {
                 conn.streams();
             }

@@ -25,6 +25,7 @@ mod home;
 mod host_config;
 mod hostile_images;
 mod house;
+mod http;
 mod images;
 mod lifecycle;
 mod listing;
