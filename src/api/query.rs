@@ -201,6 +201,6 @@ mod tests {
     fn bad_values_are_named() {
         let message = |query| read(query).err().expect("refused").message().to_owned();
         assert_eq!(message("limit=ten"), "invalid value \"ten\" for parameter 'limit': not a number in range");
-        assert!(message("filters=%7B").starts_with("invalid filter: "));
+        assert_eq!(message("filters=%7B"), "invalid filter");
     }
 }

@@ -23,6 +23,21 @@ pub struct EventOptions {
     pub filters: Filters,
 }
 
+impl EventOptions {
+    /// Of a request's texts.
+    ///
+    /// # Errors
+    /// Invalid parameter: what is no time, or a stream that ends before it begins.
+    pub fn of(since: &str, until: &str, filters: Filters) -> Result<Self> {
+        let options = Self { since: moment(since)?, until: moment(until)?, filters };
+        if options.since.is_some_and(|from| options.until.is_some_and(|end| end < from)) {
+            let text = format!("`since` time ({since}) cannot be after `until` time ({until})");
+            return Err(Error::InvalidParameter(text));
+        }
+        Ok(options)
+    }
+}
+
 const FILTERS: &[&str] = &[
     "config",
     "container",
@@ -52,17 +67,9 @@ impl Engine {
     /// Begins a stream of events.
     ///
     /// # Errors
-    /// Invalid parameter: an unknown filter, or a stream that ends before it begins.
+    /// Invalid parameter: an unknown filter.
     pub fn events(&self, options: EventOptions) -> Result<Events> {
         options.filters.allow(FILTERS)?;
-        if let (Some(since), Some(until)) = (options.since, options.until)
-            && until < since
-        {
-            let (since, until) = (time::rfc3339(since), time::rfc3339(until));
-            return Err(Error::InvalidParameter(format!(
-                "`since` time ({since}) cannot be after `until` time ({until})"
-            )));
-        }
         let dir = self.home.events();
         fs::create_dir_all(&dir)?;
         // The watch first: whatever is written after the reader's first look wakes it.
@@ -151,10 +158,7 @@ fn without_tag(name: &str) -> &str {
 }
 
 /// Reads a moment of a request; empty is none.
-///
-/// # Errors
-/// Invalid parameter.
-pub fn moment(text: &str) -> Result<Option<Nanos>> {
+fn moment(text: &str) -> Result<Option<Nanos>> {
     match text {
         "" => Ok(None),
         _ => match time::parse_moment(text, time::now()) {

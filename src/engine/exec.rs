@@ -8,7 +8,7 @@ use std::path::Path;
 use super::containers::Handover;
 use super::{Engine, Error, Result};
 use crate::model::ids::{is_full_id, random_id};
-use crate::monitor::client;
+use crate::monitor::{client, detach};
 use crate::state::atomic::{self, Durability};
 use crate::state::container::{ContainerRecord, Status};
 use crate::state::exec::{ExecRecord, ExecState};
@@ -32,7 +32,10 @@ impl Engine {
     pub fn exec_create(&self, mut record: ExecRecord) -> Result<String> {
         let view = self.container(&record.container)?;
         if record.cmd.is_empty() {
-            return Err(Error::InvalidParameter("no exec command specified".to_owned()));
+            return Err(Error::InvalidParameter("No exec command specified".to_owned()));
+        }
+        if detach::parse(&record.detach_keys).is_err() {
+            return Err(Error::InvalidParameter(format!("Invalid escape keys ({}) provided", record.detach_keys)));
         }
         require_running(&view.record, view.state.status)?;
         record.id = random_id();

@@ -1,6 +1,7 @@
 //! What an archive of images says is in it: `docker save`'s manifest.json, or an OCI layout's index.json.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -49,6 +50,14 @@ pub struct Platform {
     pub architecture: String,
     /// Its variant, or empty.
     pub variant: String,
+}
+
+/// `os/architecture[/variant]`.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -54,7 +54,7 @@ fn one(config: &mut ContainerConfig, word: &str, rest: &str) -> Result<()> {
         },
         "ONBUILD" => config.on_build.get_or_insert_default().push(rest.to_owned()),
         "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
-        _ => return Err(Error::Invalid(format!("{} is not a valid change command", word.to_ascii_lowercase()))),
+        _ => return Err(Error::Invalid(format!("{} is not a valid change command", word.to_ascii_uppercase()))),
     }
     Ok(())
 }

@@ -45,6 +45,19 @@ impl Image {
         }
         platform
     }
+
+    /// Refuses another platform than the one asked for, `os[/architecture[/variant]]`. `name`: the image's, for the
+    /// error.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlatform`].
+    pub fn require_platform(&self, name: &str, want: &str) -> Result<()> {
+        let have = self.platform();
+        if want.is_empty() || have.split('/').zip(want.split('/')).all(|(have, want)| have == want) {
+            return Ok(());
+        }
+        Err(Error::OtherPlatform { name: name.to_owned(), have, want: want.to_owned() })
+    }
 }
 
 /// Finds an image by name, id, or the unambiguous beginning of an id, and reads its configuration.

@@ -52,6 +52,18 @@ pub enum Error {
     /// No image has this name or id.
     #[error("No such image: {0}")]
     Missing(String),
+    /// The image is there for another platform.
+    #[error(
+        "image with reference {name} was found but its platform ({have}) does not match the specified platform ({want})"
+    )]
+    OtherPlatform {
+        /// As the client calls it.
+        name: String,
+        /// Its platform.
+        have: String,
+        /// The one asked for.
+        want: String,
+    },
     /// Several images' ids begin so.
     #[error("image id prefix {0} is ambiguous")]
     Ambiguous(String),
@@ -88,7 +100,7 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing(_) => ErrorKind::NotFound,
+            Self::Missing(_) | Self::OtherPlatform { .. } => ErrorKind::NotFound,
             Self::Ambiguous(_) | Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => {
                 ErrorKind::InvalidParameter
             }

@@ -64,7 +64,7 @@ fn command<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Vec<String>>, D::E
     }))
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

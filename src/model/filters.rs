@@ -13,14 +13,17 @@ pub struct Filters(BTreeMap<String, Vec<String>>);
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum FilterError {
     /// The text is not the JSON that Docker's clients send.
-    #[error("invalid filter: {0}")]
-    Malformed(String),
+    #[error("invalid filter")]
+    Malformed,
     /// The list does not know a filter of that name.
     #[error("invalid filter '{0}'")]
     Unknown(String),
     /// The value does not fit the filter.
     #[error("invalid filter '{0}={1}'")]
     Value(String, String),
+    /// The value does not fit the filter, and why.
+    #[error("invalid filter '{0}={1}': {2}")]
+    Unfit(String, String, String),
 }
 
 impl Filters {
@@ -38,8 +41,7 @@ impl Filters {
         if json.is_empty() {
             return Ok(Self::default());
         }
-        let map: BTreeMap<String, Values> =
-            serde_json::from_str(json).map_err(|err| FilterError::Malformed(err.to_string()))?;
+        let map: BTreeMap<String, Values> = serde_json::from_str(json).map_err(|_| FilterError::Malformed)?;
         let list = |values| match values {
             Values::List(list) => list,
             Values::Map(map) => map.into_iter().filter(|(_, on)| *on).map(|(value, _)| value).collect(),
@@ -110,7 +112,7 @@ impl Filters {
             found = Some(match value.as_str() {
                 "true" | "1" | "True" | "TRUE" | "t" | "T" => true,
                 "false" | "0" | "False" | "FALSE" | "f" | "F" => false,
-                _ => return Err(FilterError::Value(name.to_owned(), value.clone())),
+                _ => return Err(FilterError::Value(name.to_owned(), format!("[{}]", self.get(name).join(" ")))),
             });
         }
         Ok(found)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::config::or_default;
+use super::config::{is_default, or_default};
 use super::mount::Mount;
 
 /// Published ports: `8080/tcp` to the host's addresses.
@@ -195,7 +195,7 @@ pub struct HostConfig {
     #[serde(rename = "IOMaximumBandwidth", deserialize_with = "or_default")]
     pub io_maximum_bandwidth: u64,
     /// Obsolete; ignored by the kernel.
-    #[serde(rename = "KernelMemoryTCP", deserialize_with = "or_default")]
+    #[serde(rename = "KernelMemoryTCP", deserialize_with = "or_default", skip_serializing_if = "is_default")]
     pub kernel_memory_tcp: i64,
     /// Paths that the container must not see; none: Docker's list.
     pub masked_paths: Option<Vec<String>>,

@@ -29,7 +29,10 @@ pub async fn create(
     q: Query<CreateQuery>,
     body: Json<CreateBody>,
 ) -> Result<Reply<CreateReply, 201>, ApiError> {
-    let request = body.0.into_request(q.0.name, q.0.platform);
+    let mut request = body.0.into_request(q.0.name, q.0.platform);
+    if request.host_config.ipc_mode.is_empty() {
+        compat::default_ipc_mode(cx.version()).clone_into(&mut request.host_config.ipc_mode);
+    }
     let created = cx.run(move |engine| engine.create(request)).await?;
     Ok(Reply(CreateReply { id: created.id, warnings: created.warnings }))
 }
@@ -53,9 +56,11 @@ pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<Summary>>, Ap
     let q = q.0;
     let limit = q.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
     let options = ListOptions { all: q.all, limit, filters: q.filters };
+    let version = cx.version();
     let list = move |engine: &Engine| {
         let views = engine.list(&options)?;
-        Ok(views.iter().map(|view| Summary::of(view, sizes(engine, view, q.size))).collect())
+        let summary = |view| compat::container_summary(version, Summary::of(view, sizes(engine, view, q.size)));
+        Ok(views.iter().map(summary).collect())
     };
     cx.run(list).await.map(Reply)
 }
@@ -197,18 +202,24 @@ pub async fn prune(cx: Cx, q: Query<PruneQuery>) -> Result<Reply<PruneReply>, Ap
 #[serde(default)]
 pub struct ResizeQuery {
     /// Rows.
-    pub h: Option<u16>,
+    pub h: String,
     /// Columns.
-    pub w: Option<u16>,
+    pub w: String,
 }
 
 impl ResizeQuery {
     /// Rows and columns.
     pub fn size(&self) -> Result<(u16, u16), ApiError> {
-        match (self.h, self.w) {
-            (Some(h), Some(w)) => Ok((h, w)),
-            _ => Err(ApiError::bad_request("h and w must be given")),
-        }
+        let number = |what: &str, text: &str| match text.parse() {
+            Ok(number) => Ok(number),
+            // Go's words for the two ways of being no 32-bit number; a terminal's size has 16 bits.
+            Err(_) => {
+                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+                let why = if digits { "value out of range" } else { "invalid syntax" };
+                Err(ApiError::bad_request(format!("invalid resize {what} {text:?}: {why}")))
+            }
+        };
+        Ok((number("height", &self.h)?, number("width", &self.w)?))
     }
 }
 

@@ -7,15 +7,16 @@ use crate::api::reply::{IntoOutcome, Outcome};
 use crate::api::route::routes;
 use crate::api::types::ById;
 use crate::api::types::exec::{ExecCreateBody, ExecCreateReply, ExecInspect, ExecStartBody};
-use crate::api::{ApiError, Cx, Empty, Hijack, Json, MaybeJson, Path, Query, Reply};
+use crate::api::{ApiError, Cx, Empty, Hijack, MaybeJson, Path, Query, Reply};
 
 /// `POST /containers/{id}/exec`
 pub async fn create(
     cx: Cx,
     path: Path<ById>,
-    body: Json<ExecCreateBody>,
+    body: MaybeJson<ExecCreateBody>,
 ) -> Result<Reply<ExecCreateReply, 201>, ApiError> {
-    let record = body.0.into_record(path.0.id);
+    // Without a body nothing is asked for: the engine says what is missing.
+    let record = body.0.unwrap_or_default().into_record(path.0.id);
     let id = cx.run(move |engine| engine.exec_create(record)).await?;
     Ok(Reply(ExecCreateReply { id }))
 }

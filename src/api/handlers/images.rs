@@ -40,20 +40,65 @@ pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<ImageSummary>
     let filters = compat::images_name_filter(version, q.filters, q.filter);
     let options = ListOptions { all: q.all, filters, shared_size: q.shared_size };
     let images = cx.run(move |engine| Ok(engine.list_images(&options)?)).await?;
-    Ok(Reply(images.into_iter().map(|image| compat::image_summary(version, image.into())).collect()))
+    let mut list: Vec<ImageSummary> =
+        images.into_iter().map(|image| compat::image_summary(version, image.into())).collect();
+    if !compat::counts_containers_of_images(version) {
+        list.iter_mut().for_each(|image| image.containers = -1);
+    }
+    Ok(Reply(list))
+}
+
+/// Query of `GET /images/{name}/json`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InspectQuery {
+    /// Tell of all platforms: here an image is of one.
+    pub manifests: bool,
+    /// The platform, as an OCI platform in JSON, that it must be for.
+    pub platform: String,
 }
 
 /// `GET /images/{name}/json`
-pub async fn inspect(cx: Cx, path: Path<ByName>) -> Result<Reply<ImageInspect>, ApiError> {
+pub async fn inspect(cx: Cx, path: Path<ByName>, q: Query<InspectQuery>) -> Result<Reply<ImageInspect>, ApiError> {
     let version = cx.version();
-    let details = cx.run(move |engine| Ok(engine.inspect_image(&path.name)?)).await?;
+    let platform = match compat::inspects_image_for_platform(version) {
+        true => oci_platform(&q.platform)?,
+        false => None,
+    };
+    if q.manifests && platform.is_some() {
+        let text = "conflicting options: manifests and platform options cannot both be set";
+        return Err(ApiError::bad_request(text));
+    }
+    let details = cx.run(move |engine| Ok(engine.inspect_image(&path.name, platform.as_ref())?)).await?;
     Ok(Reply(compat::image_inspect(version, details.into())))
 }
 
+/// Query of `GET /images/{name}/history`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HistoryQuery {
+    /// The platform, as an OCI platform in JSON, that it must be for.
+    pub platform: String,
+}
+
 /// `GET /images/{name}/history`
-pub async fn history(cx: Cx, path: Path<ByName>) -> Result<Reply<Vec<HistoryItem>>, ApiError> {
-    let steps = cx.run(move |engine| Ok(engine.image_history(&path.name)?)).await?;
+pub async fn history(cx: Cx, path: Path<ByName>, q: Query<HistoryQuery>) -> Result<Reply<Vec<HistoryItem>>, ApiError> {
+    let platform = match compat::history_for_platform(cx.version()) {
+        true => oci_platform(&q.platform)?,
+        false => None,
+    };
+    let steps = cx.run(move |engine| Ok(engine.image_history(&path.name, platform.as_ref())?)).await?;
     Ok(Reply(steps.into_iter().map(Into::into).collect()))
+}
+
+/// An OCI platform in JSON; empty is none.
+fn oci_platform(text: &str) -> Result<Option<Platform>, ApiError> {
+    match text {
+        "" => Ok(None),
+        text => serde_json::from_str(text)
+            .map(Some)
+            .map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}"))),
+    }
 }
 
 /// Query of `POST /images/{name}/tag`.
@@ -131,13 +176,7 @@ pub struct LoadQuery {
 /// `POST /images/load`
 pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
     let q = q.0;
-    let platform: Option<Platform> = match q.platform.as_str() {
-        "" => None,
-        text => Some(
-            serde_json::from_str(text)
-                .map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}")))?,
-        ),
-    };
+    let platform = oci_platform(&q.platform)?;
     let load = move |engine: &Engine, out: &mut Output| {
         // A client that is gone does not break off what it asked for: its archive is whole by then or fails by itself.
         let mut tell = |progress: Progress| {

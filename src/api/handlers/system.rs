@@ -9,7 +9,7 @@ use crate::api::types::containers::Summary;
 use crate::api::types::system::{DiskUsage, EventMessage, EventsQuery, SystemInfo, SystemVersion, UsageQuery};
 use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat};
 use crate::engine::containers::ListOptions;
-use crate::engine::events::{EventOptions, moment};
+use crate::engine::events::EventOptions;
 use crate::engine::images;
 
 routes! { tag "System";
@@ -68,7 +68,7 @@ async fn events(cx: Cx, query: Query<EventsQuery>) -> Result<Stream<JsonLines<Ev
     let legacy = compat::legacy_event_fields(cx.version());
     cx.stream(move |engine, out| {
         let Query(EventsQuery { since, until, filters }) = query;
-        let options = EventOptions { since: moment(&since)?, until: moment(&until)?, filters };
+        let options = EventOptions::of(&since, &until, filters)?;
         let mut events = engine.events(options)?;
         // Whoever has the headers misses nothing that happens from then on.
         std::io::Write::flush(out)?;
@@ -91,16 +91,16 @@ async fn usage(cx: Cx, query: Query<UsageQuery>) -> Result<Reply<DiskUsage>, Api
             layers_size = engine.layers_size()?;
             let options = images::ListOptions { shared_size: true, ..images::ListOptions::default() };
             let list = engine.list_images(&options)?;
-            images = Some(list.into_iter().map(|image| compat::image_summary(version, image.into())).collect());
+            images = Some(list.into_iter().map(|image| compat::image_usage(version, image.into())).collect());
         }
         if wants("container") {
             let views = engine.list(&ListOptions { all: true, ..ListOptions::default() })?;
-            containers = Some(views.iter().map(|view| Summary::of(view, sizes(engine, view, true))).collect());
+            let summary = |view| compat::container_summary(version, Summary::of(view, sizes(engine, view, true)));
+            containers = Some(views.iter().map(summary).collect());
         }
         let none = |kind| wants(kind).then(Vec::new);
         let (volumes, build_cache) = (none("volume"), none("build-cache"));
-        let builder_size = (!compat::usage_by_type(version)).then_some(0);
-        Ok(DiskUsage { layers_size, images, containers, volumes, build_cache, builder_size })
+        Ok(DiskUsage { layers_size, images, containers, volumes, build_cache })
     })
     .await
     .map(Reply)

@@ -183,13 +183,19 @@ impl Inspect {
         let record = &view.record;
         let paths = engine.home().container(&record.id);
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        // dockerd's clients know by an empty path that a container never ran: its files are made by its first start.
+        let if_started = |path| if view.state.started_at == 0 { String::new() } else { text(path) };
         let log_path = match record.host_config.log_config.r#type.as_str() {
             "none" => String::new(),
-            _ => text(paths.log()),
+            _ => if_started(paths.log()),
         };
-        let exec_ids = engine.exec_ids(&record.id);
-        let upper = ("UpperDir".to_owned(), text(paths.upper()));
-        let work = ("WorkDir".to_owned(), text(paths.work()));
+        let exec_ids = if view.state.is_running() { engine.exec_ids(&record.id) } else { Vec::new() };
+        let mut dirs = vec![("UpperDir", text(paths.upper())), ("WorkDir", text(paths.work()))];
+        let lower: Vec<String> = engine.lower_dirs(record).into_iter().rev().map(text).collect();
+        if !lower.is_empty() {
+            dirs.push(("LowerDir", lower.join(":")));
+        }
+        let dirs = dirs.into_iter().map(|(name, dir)| (name.to_owned(), dir)).collect();
         Self {
             id: record.id.clone(),
             created: rfc3339(record.created),
@@ -197,9 +203,9 @@ impl Inspect {
             args: record.args.clone(),
             state: State::from(&view.state),
             image: record.image_id.clone(),
-            resolv_conf_path: text(paths.etc("resolv.conf")),
-            hostname_path: text(paths.etc("hostname")),
-            hosts_path: text(paths.etc("hosts")),
+            resolv_conf_path: if_started(paths.etc("resolv.conf")),
+            hostname_path: if_started(paths.etc("hostname")),
+            hosts_path: if_started(paths.etc("hosts")),
             log_path,
             name: format!("/{}", record.name),
             restart_count: 0,
@@ -210,7 +216,7 @@ impl Inspect {
             app_armor_profile: String::new(),
             exec_ids: (!exec_ids.is_empty()).then_some(exec_ids),
             host_config: record.host_config.clone(),
-            graph_driver: GraphDriver { name: DRIVER.to_owned(), data: Some([upper, work].into()) },
+            graph_driver: GraphDriver { name: DRIVER.to_owned(), data: Some(dirs) },
             size_rw: sizes.map(|sizes| sizes.rw),
             size_root_fs: sizes.map(|sizes| sizes.root_fs),
             mounts: mount_points(&record.host_config),
@@ -242,10 +248,10 @@ pub struct Summary {
     pub created: i64,
     /// Published ports.
     pub ports: Vec<Port>,
-    /// Bytes in its writable layer; only if asked for.
+    /// Bytes in its writable layer; only if asked for, and some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_rw: Option<i64>,
-    /// Bytes in all its layers; only if asked for.
+    /// Bytes in all its layers; only if asked for, and some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_root_fs: Option<i64>,
     /// Labels.
@@ -284,6 +290,9 @@ pub struct Port {
 pub struct SummaryHostConfig {
     /// The network mode.
     pub network_mode: String,
+    /// Annotations; from API 1.46 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Summary {
@@ -297,13 +306,16 @@ impl Summary {
             image_id: record.image_id.clone(),
             command: command(record),
             created: record.created / SECOND,
-            ports: exposed(record),
-            size_rw: sizes.map(|sizes| sizes.rw),
-            size_root_fs: sizes.map(|sizes| sizes.root_fs),
+            ports: exposed(view),
+            size_rw: sizes.map(|sizes| sizes.rw).filter(|size| *size != 0),
+            size_root_fs: sizes.map(|sizes| sizes.root_fs).filter(|size| *size != 0),
             labels: record.config.labels.clone(),
             state: view.state.status.as_str().to_owned(),
             status: view.status_text(),
-            host_config: SummaryHostConfig { network_mode: record.host_config.network_mode.clone() },
+            host_config: SummaryHostConfig {
+                network_mode: record.host_config.network_mode.clone(),
+                annotations: record.host_config.annotations.clone(),
+            },
             network_settings: SummaryNetworks { networks: NetworkSettings::of(view).networks },
             mounts: mount_points(&record.host_config),
         }
@@ -323,7 +335,13 @@ fn command(record: &ContainerRecord) -> String {
     }
 }
 
-fn exposed(record: &ContainerRecord) -> Vec<Port> {
+/// The ports of a container that runs on a network where others can reach it.
+fn exposed(view: &View) -> Vec<Port> {
+    let record = &view.record;
+    let mode = record.host_config.network_mode.as_str();
+    if !view.state.is_running() || matches!(mode, "none" | "host") || mode.starts_with("container:") {
+        return Vec::new();
+    }
     let parse = |(port, _): (&String, &Empty)| {
         let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
         Some(Port { ip: None, private_port: number.parse().ok()?, public_port: None, r#type: kind.to_owned() })

@@ -150,7 +150,7 @@ impl From<ExecView> for ExecInspect {
             open_stdin: record.attach_stdin,
             open_stderr: record.attach_stderr,
             open_stdout: record.attach_stdout,
-            can_remove: state.exit_code.is_some(),
+            can_remove: false,
             container_id: record.container,
             detach_keys: record.detach_keys,
             pid: state.pid,

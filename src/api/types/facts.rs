@@ -139,7 +139,7 @@ impl SystemInfo {
             registry_config: RegistryConfig {
                 insecure_registry_cidrs: list(&["::1/128", "127.0.0.0/8"]),
                 index_configs: [("docker.io".to_owned(), hub)].into(),
-                mirrors: Vec::new(),
+                mirrors: None,
             },
             generic_resources: None,
             http_proxy: proxy("HTTP_PROXY"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::containers::DRIVER;
 use crate::engine::images::{self, Details, RemovedItem};
 use crate::image::load::Progress;
 use crate::image::meta::Descriptor;
@@ -26,10 +27,10 @@ pub struct ImageSummary {
     pub id: String,
     /// The image it was built from here, or empty.
     pub parent_id: String,
-    /// Names with a tag.
-    pub repo_tags: Vec<String>,
-    /// Names with a digest.
-    pub repo_digests: Vec<String>,
+    /// Names with a tag; before API 1.43 null if there is none.
+    pub repo_tags: Option<Vec<String>>,
+    /// Names with a digest; before API 1.43 null if there is none.
+    pub repo_digests: Option<Vec<String>>,
     /// When it was made, seconds since 1970.
     pub created: i64,
     /// Bytes of its files.
@@ -41,7 +42,7 @@ pub struct ImageSummary {
     pub virtual_size: Option<i64>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
-    /// How many containers use it.
+    /// How many containers use it; before API 1.51 always -1: not known.
     pub containers: i64,
     /// The manifest it came with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,9 @@ pub struct ImageInspect {
     /// When it was made, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// Before API 1.45, always empty: of the container that it was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<ImageConfig>,
     /// The engine that made it.
     pub docker_version: String,
     /// Who made it.
@@ -111,30 +115,28 @@ pub struct ImageInspect {
 }
 
 /// Defaults of an image's containers.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ImageConfig {
-    /// From API 1.50 on.
-    Portable(Box<PortableConfig>),
-    /// Before: with the fields that only containers have.
-    Full(Box<ContainerConfig>),
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct ImageConfig {
+    /// Those of a container's settings that an image can have.
+    #[serde(flatten)]
+    pub portable: PortableConfig,
+    /// Before API 1.50: those that only containers have.
+    #[serde(flatten)]
+    pub container_only: Option<ContainerOnly>,
 }
 
 /// Those of a container's settings that an image can have.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct PortableConfig {
     /// `user[:group]`; empty: root.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Ports that the program listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_ports: Option<Set>,
     /// Environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<String>>,
     /// Command, or the entrypoint's arguments.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// How to test that a container is healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,26 +145,45 @@ pub struct PortableConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_escaped: Option<bool>,
     /// Mount points of anonymous volumes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Set>,
     /// Working directory.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Program and its first arguments.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     /// Build triggers.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_build: Option<Vec<String>>,
     /// Labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    pub labels: Option<BTreeMap<String, String>>,
     /// Signal that asks the program to end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// Shell for the shell form of build instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+}
+
+/// Settings that images do not have: each always as if it were not set.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerOnly {
+    /// Empty.
+    pub hostname: String,
+    /// Empty.
+    pub domainname: String,
+    /// False.
+    pub attach_stdin: bool,
+    /// False.
+    pub attach_stdout: bool,
+    /// False.
+    pub attach_stderr: bool,
+    /// False.
+    pub tty: bool,
+    /// False.
+    pub open_stdin: bool,
+    /// False.
+    pub stdin_once: bool,
+    /// Empty.
+    pub image: String,
 }
 
 /// Where layers are.
@@ -308,8 +329,8 @@ impl From<images::Summary> for ImageSummary {
         Self {
             id: meta.id,
             parent_id: meta.parent,
-            repo_tags: image.tags,
-            repo_digests: image.digests,
+            repo_tags: Some(image.tags),
+            repo_digests: Some(image.digests),
             created: meta.created / SECOND,
             size: signed(meta.size),
             shared_size: image.shared_size.map_or(-1, signed),
@@ -347,16 +368,17 @@ impl From<Details> for ImageInspect {
             parent: meta.parent,
             comment: config.comment.clone().or_else(last_comment).unwrap_or_default(),
             created: (meta.created != 0).then(|| rfc3339(meta.created)),
+            container_config: None,
             docker_version: config.docker_version.unwrap_or_default(),
             author: config.author.unwrap_or_default(),
-            config: config.config.map(|config| ImageConfig::Full(Box::new(config))),
+            config: Some(ImageConfig { portable: config.config.unwrap_or_default().into(), container_only: None }),
             architecture: meta.architecture,
             variant: Some(meta.variant).filter(|variant| !variant.is_empty()),
             os: meta.os,
             os_version: config.os_version,
             size: signed(meta.size),
             virtual_size: None,
-            graph_driver: GraphDriver { name: "overlayfs".to_owned(), data },
+            graph_driver: GraphDriver { name: DRIVER.to_owned(), data },
             root_fs: ImageRootFs {
                 r#type: "layers".to_owned(),
                 layers: meta.layers.into_iter().map(|layer| layer.diff_id).collect(),
@@ -380,7 +402,7 @@ impl From<ContainerConfig> for PortableConfig {
             working_dir: config.working_dir,
             entrypoint: config.entrypoint,
             on_build: config.on_build,
-            labels: config.labels,
+            labels: (!config.labels.is_empty()).then_some(config.labels),
             stop_signal: config.stop_signal,
             shell: config.shell,
         }

@@ -221,8 +221,8 @@ pub struct RegistryConfig {
     pub insecure_registry_cidrs: Vec<String>,
     /// Registries by name.
     pub index_configs: BTreeMap<String, IndexInfo>,
-    /// Mirrors of Docker Hub.
-    pub mirrors: Vec<String>,
+    /// Mirrors of Docker Hub: none.
+    pub mirrors: Option<Vec<String>>,
 }
 
 /// A registry.
@@ -350,9 +350,6 @@ pub struct DiskUsage {
     pub volumes: Option<Vec<Empty>>,
     /// Build cache: none yet.
     pub build_cache: Option<Vec<Empty>>,
-    /// Bytes of the build cache (API before 1.42).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub builder_size: Option<u64>,
 }
 
 /// An engine plugin: there are none.

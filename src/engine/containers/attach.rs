@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::monitor::client::{self, Announced};
+use crate::monitor::detach;
 use crate::monitor::protocol::Attach;
 use crate::state::container::ContainerRecord;
 
@@ -48,6 +49,9 @@ impl Engine {
         if options.detach_keys.len() > DETACH_KEYS {
             return Err(Error::InvalidParameter("detachKeys is too long".to_owned()));
         }
+        if detach::parse(&options.detach_keys).is_err() {
+            return Err(Error::InvalidParameter(format!("Invalid detach keys ({}) provided", options.detach_keys)));
+        }
         // A monitor on its way out refuses or drops the connection: then the next one is asked.
         for _ in 0..8 {
             let mut options = options.clone();
@@ -74,7 +78,10 @@ impl Engine {
     /// Not found; conflict if it does not run and nobody is attached.
     pub fn resize(&self, name: &str, height: u16, width: u16) -> Result<()> {
         let view = self.container(name)?;
-        self.resize_terminal(&view.record, None, height, width)
+        self.resize_terminal(&view.record, None, height, width)?;
+        let size = [("height", height.to_string()), ("width", width.to_string())];
+        self.emit(&view.record, "resize", &size);
+        Ok(())
     }
 
     pub(in crate::engine) fn resize_terminal(

@@ -208,8 +208,11 @@ impl Engine {
         if new.is_empty() {
             return Err(Error::InvalidParameter("Neither old nor new names may be empty".to_owned()));
         }
-        check_name(new)?;
         let id = self.find(name)?;
+        let refused = |text: String| format!("Error when allocating new name: {text}");
+        if !is_valid_name(new) {
+            return Err(Error::InvalidParameter(refused(invalid_name(&format!("/{new}")))));
+        }
         let _lock = Lock::exclusive(&self.home.container(&id).verb_lock())?;
         let mut record = store::load(&self.home, &id)?;
         if record.name == new {
@@ -217,7 +220,10 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        store::reserve_name(&self.home, new, &id)?;
+        match store::reserve_name(&self.home, new, &id) {
+            Err(taken @ state::Error::NameTaken { .. }) => return Err(Error::Conflict(refused(taken.to_string()))),
+            other => other?,
+        }
         let old = std::mem::replace(&mut record.name, new.to_owned());
         if let Err(err) = store::save(&self.home, &record) {
             store::release_name(&self.home, new, &id)?;
@@ -266,7 +272,11 @@ fn check_name(name: &str) -> Result<()> {
     if is_valid_name(bare) {
         return Ok(());
     }
-    Err(Error::InvalidParameter(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
+    Err(Error::InvalidParameter(invalid_name(name)))
+}
+
+fn invalid_name(name: &str) -> String {
+    format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 }
 
 #[cfg(test)]

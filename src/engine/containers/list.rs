@@ -143,13 +143,18 @@ impl<'a> Matcher<'a> {
         filters.allow(FILTERS)?;
         let value = |name: &str, value: &String| FilterError::Value(name.to_owned(), value.clone());
         if let Some(bad) = filters.get("status").iter().find(|status| !STATUSES.contains(&status.as_str())) {
-            return Err(value("status", bad).into());
+            let why = format!("invalid value for state ({bad}): must be one of {}", STATUSES.join(", "));
+            return Err(FilterError::Unfit("status".to_owned(), bad.clone(), why).into());
         }
         let healths = ["none", "starting", "healthy", "unhealthy"];
         if let Some(bad) = filters.get("health").iter().find(|health| !healths.contains(&health.as_str())) {
             return Err(value("health", bad).into());
         }
-        let exited = filters.get("exited").iter().map(|code| code.parse().map_err(|_| value("exited", code)));
+        let no_code = |code: &String| {
+            let why = format!("strconv.Atoi: parsing {code:?}: invalid syntax");
+            FilterError::Unfit("exited".to_owned(), code.clone(), why)
+        };
+        let exited = filters.get("exited").iter().map(|code| code.parse().map_err(|_| no_code(code)));
         let names = filters.get("name").iter().map(|name| Regex::new(name).map_err(|_| value("name", name)));
         let created = |filter: &str| -> Result<Option<i64>> {
             let moments = filters.get(filter).iter().map(|name| engine.container(name).map(|view| view.record.created));

@@ -29,6 +29,7 @@ pub fn over_image(mut own: ContainerConfig, image: &ContainerConfig) -> Containe
         own.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }
     for (own, image) in [(&mut own.exposed_ports, &image.exposed_ports), (&mut own.volumes, &image.volumes)] {
+        own.take_if(|set| set.is_empty());
         if let Some(image) = image {
             own.get_or_insert_default().extend(image.clone());
         }
@@ -36,9 +37,6 @@ pub fn over_image(mut own: ContainerConfig, image: &ContainerConfig) -> Containe
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if !set(&own.stop_signal) {
         own.stop_signal = image.stop_signal.clone();
-    }
-    if is_empty(&own.shell) {
-        own.shell = image.shell.clone();
     }
     own.healthcheck = merge_healthcheck(own.healthcheck, image.healthcheck.as_ref());
     own
@@ -64,17 +62,12 @@ fn merge_healthcheck(own: Option<Healthcheck>, image: Option<&Healthcheck>) -> O
     Some(own)
 }
 
-/// Later values of a name replace earlier ones, in the earlier one's place.
+/// The creator's variables, then those of the image's that the creator does not name: in dockerd's order, which
+/// inspections show.
 fn merge_env(image: &[String], own: &[String]) -> Vec<String> {
     let name = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
-    let mut merged: Vec<String> = image.to_vec();
-    for entry in own {
-        match merged.iter_mut().find(|have| name(have) == name(entry)) {
-            Some(have) => entry.clone_into(have),
-            None => merged.push(entry.clone()),
-        }
-    }
-    merged
+    let named = |entry: &&String| own.iter().any(|have| name(have) == name(entry));
+    own.iter().chain(image.iter().filter(|entry| !named(entry))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -106,6 +99,6 @@ mod tests {
     #[test]
     fn environment_keeps_its_order() {
         let env = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
-        assert_eq!(merge_env(&env(&["A=1", "B=2"]), &env(&["C=3", "A=4"])), env(&["A=4", "B=2", "C=3"]));
+        assert_eq!(merge_env(&env(&["A=1", "B=2"]), &env(&["C=3", "A=4"])), env(&["C=3", "A=4", "B=2"]));
     }
 }

@@ -25,9 +25,8 @@ impl Engine {
         if view.state.is_running() || self.monitor_says_running(&id) {
             if !force {
                 return Err(Error::Conflict(format!(
-                    "cannot remove container \"/{}\": container is running: stop the container before removing or \
-                     force remove",
-                    view.record.name
+                    "cannot remove container \"{name}\": container is running: stop the container before removing or \
+                     force remove"
                 )));
             }
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);

@@ -1,11 +1,11 @@
 //! A container's root file system: what it needs of its image, and how it is put together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::engine::{Engine, Error, Result};
 use crate::image::{self, Image, Store};
-use crate::state::container::Driver;
+use crate::state::container::{ContainerRecord, Driver};
 
 impl Engine {
     /// The image for a new container.
@@ -17,14 +17,7 @@ impl Engine {
             return Err(Error::InvalidParameter("no image specified".to_owned()));
         }
         let image = image::resolve(store, name)?;
-        let have = image.platform();
-        let fits = have.split('/').zip(platform.split('/')).all(|(have, want)| have == want);
-        if !platform.is_empty() && !fits {
-            return Err(Error::NotFound(format!(
-                "image with reference {name} was found but its platform ({have}) does not match the specified \
-                 platform ({platform})"
-            )));
-        }
+        image.require_platform(name, platform)?;
         Ok(image)
     }
 
@@ -51,6 +44,14 @@ impl Engine {
                 }
             }
         })
+    }
+
+    /// The directories of a container's read-only layers, the lowest first; none where its image was copied.
+    pub fn lower_dirs(&self, record: &ContainerRecord) -> Vec<PathBuf> {
+        match (record.driver, Store::open(&self.home)) {
+            (Driver::Overlay, Ok(store)) => image::find::layers_of(&store, &record.layers),
+            _ => Vec::new(),
+        }
     }
 
     /// Puts a copy of the layers into a directory.

@@ -23,8 +23,8 @@ impl Engine {
     /// # Errors
     /// Not found; not modified if it does not run; an unknown signal.
     pub fn stop(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
-        let signal = signal.map(parse_signal).transpose()?;
         let view = self.container(name)?;
+        let signal = stop_signal("stop", name, signal)?;
         if !view.state.is_running() {
             return Err(Error::NotModified);
         }
@@ -46,8 +46,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::stop`] and [`Engine::start`].
     pub fn restart(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
-        let signal = signal.map(parse_signal).transpose()?;
         let view = self.container(name)?;
+        let signal = stop_signal("restart", name, signal)?;
         if view.state.is_running() {
             // A container that is to be removed at its end is not removed in between.
             self.stop_running(&view, signal, timeout, true)?;
@@ -65,10 +65,15 @@ impl Engine {
     /// # Errors
     /// Not found; an unknown signal; conflict if it does not run.
     pub fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
-        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?.unwrap_or(signal::KILL);
-        let view = self.container(name)?;
-        let not_running =
-            || Error::Conflict(format!("cannot kill container: {name}: container {} is not running", view.record.id));
+        let refused = |why: &dyn std::fmt::Display| format!("cannot kill container: {name}: {why}");
+        let view = match self.container(name) {
+            Err(Error::NotFound(why)) => return Err(Error::NotFound(refused(&why))),
+            other => other?,
+        };
+        let asked = signal.filter(|text| !text.is_empty());
+        let signal = asked.map(parse_signal).transpose().map_err(|why| Error::InvalidParameter(refused(&why)))?;
+        let signal = signal.unwrap_or(signal::KILL);
+        let not_running = || Error::Conflict(refused(&format_args!("container {} is not running", view.record.id)));
         if !view.state.is_running() {
             return Err(not_running());
         }
@@ -150,6 +155,15 @@ impl Engine {
     }
 }
 
-fn parse_signal(text: &str) -> Result<Signal> {
-    signal::parse(text).ok_or_else(|| Error::InvalidParameter(format!("invalid signal: {text}")))
+fn parse_signal(text: &str) -> Result<Signal, String> {
+    signal::parse(text).ok_or_else(|| match text.parse::<u32>() {
+        Ok(number) if number > 0 => format!("the linux daemon does not support signal {number}"),
+        _ => format!("invalid signal: {text}"),
+    })
+}
+
+/// The signal that a stop or a restart asks for.
+fn stop_signal(verb: &str, name: &str, asked: Option<&str>) -> Result<Option<Signal>> {
+    let refused = |why| Error::InvalidParameter(format!("cannot {verb} container: {name}: {why}"));
+    asked.map(parse_signal).transpose().map_err(refused)
 }

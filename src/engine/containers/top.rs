@@ -32,7 +32,9 @@ impl Engine {
             let text = String::from_utf8_lossy(&output.stderr);
             return Err(Error::InvalidParameter(format!("ps: {}", text.trim())));
         }
-        table(&String::from_utf8_lossy(&output.stdout), &pids)
+        let top = table(&String::from_utf8_lossy(&output.stdout), &pids)?;
+        self.emit(&view.record, "top", &[]);
+        Ok(top)
     }
 }
 

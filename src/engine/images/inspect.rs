@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::engine::Engine;
+use crate::image::archive::Platform;
 use crate::image::find::layers_of;
 use crate::image::{self, Error, Image, Result};
 use crate::model::time::{self, Nanos};
@@ -43,10 +44,13 @@ impl Engine {
     /// Everything about one image.
     ///
     /// # Errors
-    /// Not found.
-    pub fn inspect_image(&self, name: &str) -> Result<Details> {
+    /// Not found, also if it is there for another platform than the one asked for.
+    pub fn inspect_image(&self, name: &str, platform: Option<&Platform>) -> Result<Details> {
         let store = self.image_store()?;
         let image = image::resolve(&store, name)?;
+        if let Some(platform) = platform {
+            image.require_platform(name, &platform.to_string())?;
+        }
         let names = by_image(store.refs()?).remove(image.id()).unwrap_or_default();
         let shown = |tagged: bool| {
             let names = names.iter().filter(move |name| name.tag().is_some() == tagged);
@@ -59,9 +63,9 @@ impl Engine {
     /// How an image was made, the last step first.
     ///
     /// # Errors
-    /// Not found; or its configuration has more steps with a layer than it has layers.
-    pub fn image_history(&self, name: &str) -> Result<Vec<HistoryItem>> {
-        let details = self.inspect_image(name)?;
+    /// As [`Engine::inspect_image`]; or its configuration has more steps with a layer than it has layers.
+    pub fn image_history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryItem>> {
+        let details = self.inspect_image(name, platform)?;
         let mut layers = details.image.meta.layers.iter();
         let mut steps = Vec::new();
         for step in &details.image.config.history {

@@ -70,10 +70,10 @@ impl Engine {
         let store = self.image_store()?;
         let loaded = image::import::import(&store, body, import)?;
         let meta = store.meta(&loaded.id).unwrap_or_default();
-        self.image_event("import", &loaded.id, &loaded.id, &meta);
         for name in &loaded.names {
             self.image_event("tag", &loaded.id, &name.familiar(), &meta);
         }
+        self.image_event("import", &loaded.id, &loaded.id, &meta);
         Ok(loaded)
     }
 
@@ -113,7 +113,7 @@ impl Engine {
 pub fn repository_and_tag(repository: &str, tag: &str) -> Result<Reference> {
     let name = Reference::parse(repository)?;
     if name.digest().is_some() {
-        return Err(Error::Invalid("refusing to create a tag with a digest reference".to_owned()));
+        return Err(Error::Invalid("cannot import digest reference".to_owned()));
     }
     match tag {
         "" => Ok(name.with_default_tag()),
@@ -128,9 +128,12 @@ pub fn repository_and_tag(repository: &str, tag: &str) -> Result<Reference> {
 /// If it is neither.
 pub fn parse_platform(text: &str) -> Result<Platform> {
     let bad = || Error::Invalid(format!("\"{text}\" is an invalid OS or architecture"));
+    if text.split('/').count() > 3 {
+        return Err(Error::Invalid(format!("\"{text}\": cannot parse platform specifier: invalid argument")));
+    }
     let mut parts = text.split('/');
     let word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if !text.split('/').all(|part| !part.is_empty() && word(part)) || text.split('/').count() > 3 {
+    if !text.split('/').all(|part| !part.is_empty() && word(part)) {
         return Err(bad());
     }
     let mut next = || parts.next().map(str::to_ascii_lowercase);

@@ -55,7 +55,7 @@ fn names_come_and_go_and_the_last_takes_the_image() {
     let engine = engine(dir.path());
     let id = import(&engine, "one", b"1", &[]);
     engine.tag_image("one", "two", "v1").expect("tag");
-    assert_eq!(engine.inspect_image("two:v1").expect("inspect").tags, ["one:latest", "two:v1"]);
+    assert_eq!(engine.inspect_image("two:v1", None).expect("inspect").tags, ["one:latest", "two:v1"]);
     assert_eq!(
         engine.remove_image("one", false, true).expect("untag").items,
         [RemovedItem::Untagged("one:latest".into())]
@@ -64,7 +64,7 @@ fn names_come_and_go_and_the_last_takes_the_image() {
     assert_eq!(last[..2], [RemovedItem::Untagged("two:v1".into()), RemovedItem::Deleted(id)]);
     assert_eq!(last.len(), 3, "the layer");
     assert_eq!(engine.remove_image("one", false, true).expect_err("gone").to_string(), "No such image: one:latest");
-    assert_eq!(actions(&engine), "import tag tag untag untag delete");
+    assert_eq!(actions(&engine), "tag import tag untag untag delete");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn history_and_platforms() {
     let dir = tempfile::tempdir().expect("directory");
     let engine = engine(dir.path());
     let id = import(&engine, "one", b"12345", &[]);
-    let steps = engine.image_history("one").expect("history");
+    let steps = engine.image_history("one", None).expect("history");
     assert_eq!((steps.len(), steps[0].id.as_str(), steps[0].size), (1, id.as_str(), 5));
     assert_eq!(steps[0].tags, ["one:latest"]);
     assert_eq!(parse_platform("linux/arm/v7").expect("platform").variant, "v7");
