@@ -70,6 +70,10 @@ assert box.wait()["StatusCode"] == 137
 box.restart(timeout=0)
 box.reload()
 assert box.status == "running"
+for number, line in enumerate(box.logs(stdout=True, stderr=False, stream=True, follow=True)):
+    assert line == b"one\n", line
+    if number == 1:
+        break
 box.kill()
 assert box.logs(stdout=True, stderr=False) == b"one\none\n"
 box.remove()
