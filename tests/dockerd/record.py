@@ -282,6 +282,11 @@ def record(path):
     for step in steps():
         try:
             reply = engine.ask(step)
+            limit = time.monotonic() + GUARD
+            while any(reply.body.count(text.encode()) < n for text, n in step.get("until", {}).items()):
+                assert time.monotonic() < limit, f"{step['name']}: {reply.body}"
+                time.sleep(0.02)
+                reply = engine.ask(step)
             seen = observe(reply, step)
         except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
             sys.exit(f"{step['name']}: {type(error).__name__}: {error}; {locals().get('reply') and reply.body[:500]}")
