@@ -124,11 +124,10 @@ impl Engine {
 
     /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.
     fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> Seen {
-        let state = StateRecord {
-            started_at: state.started_at,
-            exits: state.exits + 1,
-            ..StateRecord::lost(time::now(), loss.text().to_owned())
-        };
+        // A monitor that failed has left why.
+        let why = if state.error.is_empty() { loss.text().to_owned() } else { state.error };
+        let state =
+            StateRecord { started_at: state.started_at, exits: state.exits + 1, ..StateRecord::lost(time::now(), why) };
         tracing::warn!(container = %id, "{}; recorded as exited with {}", state.error, state.exit_code);
         if let Err(err) = atomic::write_json(&self.home.container(id).late_state(), &state, Durability::Process) {
             tracing::warn!(container = %id, "{err}");

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::protocol::{self, Attach, ExecStart, Failure, MAX_BYTES, Reply, Request};
+use super::protocol::{self, Attach, ExecStart, Failure, MAX_BYTES, Phase, Reply, Request, VERSION};
 use crate::model::ErrorKind;
 use crate::state::paths::Home;
 use crate::sys::fdpass;
@@ -54,15 +54,47 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A connection to one container's monitor.
 #[derive(Debug)]
-pub struct Connection(OwnedFd);
+pub struct Connection {
+    socket: OwnedFd,
+    version: u32,
+    phase: Phase,
+}
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl Connection {
+    /// Greets.
+    fn greet(socket: OwnedFd) -> Result<Self> {
+        let mut connection = Self { socket, version: VERSION, phase: Phase::Other };
+        let _ = connection.ask(&Request::Hello { version: VERSION });
+        // One that has no descriptor left answers unasked and hangs up: the answer is behind the broken connection.
+        let answer = match connection.answer() {
+            Err(Error::Gone) => connection.answer(),
+            other => other,
+        };
+        match answer? {
+            Reply::Welcome { version, phase } => {
+                (connection.version, connection.phase) = (version, phase);
+                Ok(connection)
+            }
+            other => Err(Error::Unexpected(other)),
+        }
+    }
+
+    /// Whether its container was being started when this connection was made.
+    pub fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
+    /// Whether the monitor tells of a stop itself. One of version 0 does not.
+    pub fn tells_of_stops(&self) -> bool {
+        self.version >= 1
+    }
+
     /// Sends a request without waiting for its answer.
     ///
     /// # Errors
@@ -74,7 +106,7 @@ impl Connection {
     fn send(&self, request: &Request, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let message = protocol::encode(request);
         let parts: &[&[u8]] = if bytes.is_empty() { &[&message] } else { &[&message, b"\0", bytes] };
-        fdpass::send(&self.0, parts, fds).map_err(gone)
+        fdpass::send(&self.socket, parts, fds).map_err(gone)
     }
 
     /// The next answer, whatever it says.
@@ -83,7 +115,7 @@ impl Connection {
     /// [`Error::Gone`] or those of the socket.
     pub fn reply(&self) -> Result<Reply> {
         let mut buf = vec![0; 64 * 1024];
-        let got = fdpass::recv(&self.0, &mut buf).map_err(gone)?;
+        let got = fdpass::recv(&self.socket, &mut buf).map_err(gone)?;
         if got.len == 0 {
             return Err(Error::Gone);
         }
@@ -131,12 +163,12 @@ impl Connection {
     }
 
     /// Stops the container and returns its exit code when that is committed. With `keep` it stays even if it is to be
-    /// removed at its end.
+    /// removed at its end; with `tell` the monitor emits the event of a stop, if it [tells](Self::tells_of_stops) of any.
     ///
     /// # Errors
     /// [`Error::Failed`] (Conflict) if it does not run, [`Error::Gone`].
-    pub fn stop(&self, signal: i32, timeout_s: i64, keep: bool) -> Result<i32> {
-        self.exit(&Request::Stop { signal, timeout_s, keep })
+    pub fn stop(&self, signal: i32, timeout_s: i64, keep: bool, tell: bool) -> Result<i32> {
+        self.exit(&Request::Stop { signal, timeout_s, keep, tell })
     }
 
     /// Waits for the container's next end.
@@ -236,10 +268,23 @@ fn gone(error: io::Error) -> Error {
 /// Connects to a container's monitor, if one lives.
 ///
 /// # Errors
-/// Those of the socket.
+/// Those of the socket; [`Error::Failed`] if it has no descriptor left for one more client.
 pub fn connect(home: &Home, id: &str) -> Result<Option<Connection>> {
+    let Some(socket) = reach(home, id)? else { return Ok(None) };
+    match Connection::greet(socket) {
+        Ok(connection) => Ok(Some(connection)),
+        // It has just ended; or it is from before there was a greeting, and hung up on it.
+        Err(Error::Gone) => {
+            let again = reach(home, id)?;
+            Ok(again.map(|socket| Connection { socket, version: 0, phase: Phase::Other }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn reach(home: &Home, id: &str) -> Result<Option<OwnedFd>> {
     match fdpass::connect(&home.container(id).monitor_socket()) {
-        Ok(socket) => Ok(Some(Connection(socket))),
+        Ok(socket) => Ok(Some(socket)),
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Ok(None),
             _ => Err(Error::Io(error)),
@@ -247,47 +292,41 @@ pub fn connect(home: &Home, id: &str) -> Result<Option<Connection>> {
     }
 }
 
-/// Connects to a container's monitor, launching one if none lives. It is detached: no descendant of the caller.
+/// Connects to a container's monitor, launching one if none lives. It is detached: no descendant of the caller. One that
+/// is killed while it is launched is launched again; that a second one is killed, too, is no accident.
 ///
 /// # Errors
 /// [`Error::Launch`] or those of the socket.
 pub fn launch(home: &Home, id: &str) -> Result<Connection> {
-    for _ in 0..20 {
+    let mut killed = false;
+    loop {
         if let Some(connection) = connect(home, id)? {
             return Ok(connection);
         }
-        spawn(home, id)?;
-    }
-    Err(Error::Launch("it ends again and again".to_owned()))
-}
-
-/// Starts the container through its monitor, launching that if necessary, and again if it was just about to end (after
-/// the container's last end). Returns the process id.
-///
-/// # Errors
-/// As [`launch`] and [`Connection::start`].
-pub fn start(home: &Home, id: &str) -> Result<i32> {
-    for _ in 0..20 {
-        match launch(home, id)?.start() {
-            Err(Error::Gone) => {}
-            other => return other,
+        match spawn(home, id) {
+            Ok(Some(connection)) => return Ok(connection),
+            // Another one lived a moment ago.
+            Ok(None) => {}
+            Err(Error::Gone) if !killed => killed = true,
+            Err(Error::Gone) => return Err(Error::Launch("it was killed, and a second one as well".to_owned())),
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::Gone)
 }
 
-/// Spawns `pierless monitor <id>` and waits until it listens, or has found another one that does.
-fn spawn(home: &Home, id: &str) -> Result<()> {
+/// Spawns `pierless monitor <id>`, which has this connection from the beginning; none if it found another monitor.
+fn spawn(home: &Home, id: &str) -> Result<Option<Connection>> {
     let failed = |error: io::Error| Error::Launch(error.to_string());
-    let (ready, theirs) = io::pipe().map_err(failed)?;
+    let (ready, says) = io::pipe().map_err(failed)?;
+    let (socket, theirs) = fdpass::pair().map_err(failed)?;
     // Nothing here asks for work between fork and exec, so this is posix_spawn: quick, and safe with threads.
     let mut child = Command::new("/proc/self/exe")
         .arg0("pierless")
         .args(["monitor", id])
         .env("PIERLESS_DATA", &home.data)
         .env("PIERLESS_RUN", &home.run)
-        .stdin(Stdio::null())
-        .stdout(theirs)
+        .stdin(theirs)
+        .stdout(says)
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
@@ -297,11 +336,14 @@ fn spawn(home: &Home, id: &str) -> Result<()> {
     let _ = child.wait();
     read.map_err(failed)?;
     match said.as_str() {
-        READY => Ok(()),
-        "" => Err(Error::Launch("it ended without a word".to_owned())),
+        READY => Connection::greet(socket).map(Some),
+        ANOTHER => Ok(None),
+        "" => Err(Error::Gone),
         why => Err(Error::Launch(why.to_owned())),
     }
 }
 
-/// What a monitor writes to its standard output when it, or another one, listens. Anything else is an error's text.
+/// What a monitor writes to its standard output when it listens. Its standard input is then its first client.
 pub const READY: &str = "ready";
+/// What it writes there when it has found another one that does. Anything else is an error's text.
+pub const ANOTHER: &str = "another";

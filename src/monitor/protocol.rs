@@ -3,10 +3,31 @@
 //! A `SOCK_SEQPACKET` connection to `monitor.sock`; one packet is one message: JSON, and where a message carries bytes,
 //! a NUL and then the bytes as they are. The client asks, the monitor answers, strictly in turn. An attached client's
 //! socket travels with [`Request::Stream`] as SCM_RIGHTS.
+//!
+//! # Versions
+//!
+//! A monitor lives as long as its container, so after an upgrade engines speak to monitors of older programs, and a
+//! command line that was not replaced yet may speak to newer ones. The client greets first ([`Request::Hello`]) and both
+//! then speak the lower of the two [`VERSION`]s:
+//!
+//! * A request, an answer or a value that a version did not have is only sent to who has it. A new member of a message
+//!   is optional, and its absence means what was meant before it existed; unknown members are passed over.
+//! * A message that a monitor does not know is refused with a text that says how old the monitor is.
+//! * Version 0 has no greeting: such a monitor closes the connection at one. The client then connects again and does
+//!   without (see [`super::client::connect`]). What it cannot ask is an error that says so, or done as it was then.
+//!
+//! `transcript-0.txt` is what was said in version 0; a test replays it against the client and the monitor of today.
+//! Whoever changes messages raises the version, and adds a transcript of the last one if there is none.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::ErrorKind;
+
+/// The version of the messages in this file.
+pub const VERSION: u32 = 1;
+
+/// How a failure begins whose reason is that the missing source of a bind could not be made.
+pub const MOUNT_SOURCE: &str = "error while creating mount source path";
 
 /// The largest number of bytes that one [`Request::Input`] or [`Request::Stream`] carries.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -16,7 +37,13 @@ pub const MAX_PACKET: usize = MAX_BYTES + 16 * 1024;
 /// What a client of the monitor asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Start the container, once every announced attach has handed over its stream. Answer: Running or Failed.
+    /// The greeting, before all else (since 1). Answer: Welcome.
+    Hello {
+        /// The client's [`VERSION`].
+        version: u32,
+    },
+    /// Start the container, once every announced attach has handed over its stream. Answer: Running or Failed. A start
+    /// that is under way already is joined.
     Start,
     /// Announces an attach. Answer: Ready; then come Input…, Stream.
     Attach(Attach),
@@ -40,6 +67,9 @@ pub enum Request {
         timeout_s: i64,
         /// Keep the container even if it is to be removed at its end: a start follows.
         keep: bool,
+        /// Tell of the stop, before the end (since 1; else the client does, afterwards).
+        #[serde(default)]
+        tell: bool,
     },
     /// Answer, when the container's next end is committed and its cleanup is done: Exited.
     Wait,
@@ -87,6 +117,13 @@ pub struct ExecStart {
 /// What the monitor answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
+    /// The greeting returned.
+    Welcome {
+        /// The monitor's [`VERSION`].
+        version: u32,
+        /// Where its container is.
+        phase: Phase,
+    },
     /// Done.
     Ok,
     /// Go on with the stream.
@@ -108,6 +145,20 @@ pub enum Reply {
         /// Its exit code.
         code: i32,
     },
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// It does not run, and is not being started.
+    Created,
+    /// It is being started.
+    Starting,
+    /// Its process runs.
+    Running,
+    /// A phase of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// Sorts of failure.
@@ -175,7 +226,7 @@ mod tests {
         let mut packet = encode(&Request::Stream);
         packet.extend(b"\0a\0b");
         assert_eq!(parse(&packet).expect("parses"), (Request::Stream, &b"a\0b"[..]));
-        let stop = Request::Stop { signal: 15, timeout_s: -1, keep: false };
+        let stop = Request::Stop { signal: 15, timeout_s: -1, keep: false, tell: false };
         assert_eq!(parse(&encode(&stop)).expect("parses"), (stop, &b""[..]));
         assert!(parse::<Request>(b"{").is_err());
     }

@@ -61,6 +61,13 @@ impl Home {
         self.run.join("seccomp")
     }
 
+    /// Whether a bind's source means the API's socket: clients write Docker's well-known path for it.
+    pub fn is_own_socket(&self, source: &Path) -> bool {
+        source == Path::new("/var/run/docker.sock")
+            || source == Path::new("/run/docker.sock")
+            || source == self.socket()
+    }
+
     /// All containers' lasting directories.
     pub fn containers(&self) -> PathBuf {
         self.data.join("containers")
@@ -147,6 +154,10 @@ impl ContainerPaths {
     /// Held by the monitor for as long as it lives.
     pub fn monitor_lock(&self) -> PathBuf {
         self.run.join("lock")
+    }
+    /// Held by a monitor while it begins.
+    pub fn monitor_gate(&self) -> PathBuf {
+        self.run.join("gate")
     }
     /// Where the monitor listens.
     pub fn monitor_socket(&self) -> PathBuf {

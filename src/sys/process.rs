@@ -15,6 +15,27 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     field(pid, 22)
 }
 
+/// The present moment as [`start_time`] counts: a process that is started from now on has no smaller one.
+pub fn ticks() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // USER_HZ, in which /proc counts, is 100 on every architecture that there are containers on.
+    now.tv_sec.unsigned_abs() * 100 + now.tv_nsec.unsigned_abs() / 10_000_000
+}
+
+/// This process's children, as the kernel lists them; its zombies are among them.
+pub fn children() -> Vec<i32> {
+    match fs::read_to_string("/proc/thread-self/children") {
+        Ok(text) => text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect(),
+        // A kernel without CONFIG_PROC_CHILDREN.
+        Err(_) => {
+            let own = i32::try_from(std::process::id()).ok();
+            let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            pids.filter(|pid| parent(*pid).ok() == own).collect()
+        }
+    }
+}
+
 /// The parent's process id.
 ///
 /// # Errors
@@ -207,6 +228,14 @@ mod tests {
         assert_eq!(boot_id().expect("boot id").len(), 36);
         assert!(in_pid_namespace_of(me).expect("processes").contains(&me));
         assert!(start_time(i32::MAX).is_err());
+        let before = ticks();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
+        let pid = i32::try_from(child.id()).expect("pid");
+        let start = start_time(pid).expect("start time");
+        assert!(before <= start && start <= ticks());
+        // Those of this thread; it has started no other.
+        assert_eq!(children(), [pid]);
+        child.kill().and_then(|()| child.wait()).expect("end");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::os::fd::BorrowedFd;
 
 use crate::engine::{Engine, Error, Result};
-use crate::model::ErrorKind;
 use crate::monitor::client::{self, Announced};
 use crate::monitor::detach;
 use crate::monitor::protocol::Attach;
 use crate::state::container::ContainerRecord;
+use crate::state::store;
 
 /// What an attached client wants.
 pub type AttachOptions = Attach;
@@ -52,24 +52,24 @@ impl Engine {
         if detach::parse(&options.detach_keys).is_err() {
             return Err(Error::InvalidParameter(format!("Invalid detach keys ({}) provided", options.detach_keys)));
         }
-        // A monitor on its way out refuses or drops the connection: then the next one is asked.
-        for _ in 0..8 {
-            let mut options = options.clone();
-            options.stdin &= record.config.open_stdin;
+        let mut wanted = options.clone();
+        wanted.stdin &= record.config.open_stdin;
+        let mut lost = false;
+        loop {
             let monitor = client::launch(&self.home, &record.id);
-            if monitor.is_err() && !self.home.container(&record.id).record().exists() {
+            if monitor.is_err() && !store::has_record(&self.home.container(&record.id)) {
                 return Err(Error::no_container(name));
             }
-            match monitor?.attach(options) {
+            match monitor?.attach(wanted.clone()) {
                 Ok(announced) => {
                     self.emit(record, "attach", &[]);
                     return Ok(Handover::new(announced, record.config.tty));
                 }
-                Err(err) if matches!(err.kind(), ErrorKind::Conflict) => self.await_monitor_end(&record.id)?,
+                // It was on its way out, or has been killed: the next one is asked.
+                Err(client::Error::Gone) if !lost => lost = true,
                 Err(err) => return Err(err.into()),
             }
         }
-        Err(Error::Conflict(format!("container {} is going away", record.id)))
     }
 
     /// Sets the size of a container's terminal.

@@ -1,6 +1,7 @@
 //! Removing containers.
 
 use super::list::ListOptions;
+use super::stop::End;
 use crate::engine::{Engine, Error, Result};
 use crate::model::filters::Filters;
 use crate::model::ids::short;
@@ -19,6 +20,10 @@ impl Engine {
     pub fn remove(&self, name: &str, force: bool) -> Result<()> {
         let id = self.find(name)?;
         let paths = self.home.container(&id);
+        if force {
+            // A start that hangs keeps the lock.
+            self.end_start(&id)?;
+        }
         let _lock = Lock::exclusive(&paths.verb_lock()).map_err(Error::vanished(name))?;
         let view = self.view(&id).map_err(Error::vanished(name))?;
         // Its monitor knows better than its record, if that could not be written or cannot be read.
@@ -30,7 +35,7 @@ impl Engine {
                 )));
             }
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);
-            self.end(&view, signal::KILL, -1, false)?;
+            self.end(&view, signal::KILL, -1, End::default())?;
         }
         let temporary = view.record.host_config.auto_remove;
         let durability = if temporary { Durability::Process } else { Durability::Disk };

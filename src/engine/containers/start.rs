@@ -1,13 +1,9 @@
 //! Starting a container.
 
-use std::fs;
-use std::path::Path;
-
-use super::support::is_own_socket;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::monitor::client;
-use crate::monitor::protocol::Failure;
+use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
 use crate::state::container::{ContainerRecord, Status};
 use crate::state::lock::Lock;
 
@@ -20,21 +16,26 @@ impl Engine {
     pub fn start(&self, name: &str) -> Result<()> {
         let id = self.find(name)?;
         let _lock = Lock::exclusive(&self.home.container(&id).verb_lock()).map_err(Error::vanished(name))?;
-        let view = self.view(&id).map_err(Error::vanished(name))?;
-        if view.state.is_running() {
-            return Err(Error::NotModified);
-        }
-        if view.state.status == Status::Dead {
-            return Err(Error::Conflict(format!(
-                "container {id} cannot be started, only removed: {}",
-                view.state.error
-            )));
-        }
-        self.prepare(&view.record)?;
-        match client::start(&self.home, &id) {
-            Ok(_pid) => Ok(()),
-            Err(client::Error::Failed { failure, message }) => Err(start_error(failure, &message)),
-            Err(err) => Err(err.into()),
+        let mut lost = false;
+        loop {
+            let view = self.view(&id).map_err(Error::vanished(name))?;
+            if view.state.is_running() {
+                return Err(Error::NotModified);
+            }
+            if view.state.status == Status::Dead {
+                return Err(Error::Conflict(format!(
+                    "container {id} cannot be started, only removed: {}",
+                    view.state.error
+                )));
+            }
+            self.prepare(&view.record)?;
+            match client::launch(&self.home, &id)?.start() {
+                Ok(_pid) => return Ok(()),
+                Err(client::Error::Failed { failure, message }) => return Err(start_error(failure, &message)),
+                // Its monitor was killed: what is left of it is ended first. That a second one is, too, is no accident.
+                Err(client::Error::Gone) if !lost => lost = true,
+                Err(err) => return Err(err.into()),
+            }
         }
     }
 
@@ -53,29 +54,14 @@ impl Engine {
             }
         }
         self.write_etc(record)?;
-        let binds = record.host_config.binds.iter().flatten().filter_map(|bind| bind.split(':').next());
-        let mounts = record.host_config.mounts.iter().flatten().filter(|mount| {
-            mount.r#type == "bind" && mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint)
-        });
-        for source in binds.chain(mounts.map(|mount| mount.source.as_str())) {
-            if !is_own_socket(&self.home, source) {
-                make_source(Path::new(source))?;
-            }
-        }
         Ok(())
     }
 }
 
-/// A missing source of a bind is made, as a directory.
-fn make_source(source: &Path) -> Result<()> {
-    if fs::symlink_metadata(source).is_ok() {
-        return Ok(());
-    }
-    fs::create_dir_all(source)
-        .map_err(|err| Error::System(format!("error while creating mount source path '{}': {err}", source.display())))
-}
-
 fn start_error(kind: Failure, message: &str) -> Error {
+    if message.starts_with(MOUNT_SOURCE) {
+        return Error::System(message.to_owned());
+    }
     let text = format!("failed to create task for container: failed to create shim task: {message}: unknown");
     match kind.kind() {
         ErrorKind::InvalidParameter => Error::InvalidParameter(text),

@@ -16,6 +16,15 @@ use crate::state::lock::Lock;
 /// How long a monitor may take to end when it has been told to, or has nothing left to do.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What an end is part of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct End {
+    /// A restart: `--rm` does not apply.
+    pub keep: bool,
+    /// A stop, which is to be told of before the end.
+    pub tell: bool,
+}
+
 impl Engine {
     /// Stops a container: its stop signal, then SIGKILL after the timeout in seconds (negative: never). The monitor
     /// keeps the time: the stop is completed even if this process is killed.
@@ -25,7 +34,7 @@ impl Engine {
     pub fn stop(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
         let view = self.container(name)?;
         let signal = stop_signal("stop", name, signal)?;
-        if !view.state.is_running() {
+        if !view.state.is_running() && !self.is_starting(&view.record.id) {
             return Err(Error::NotModified);
         }
         self.stop_running(&view, signal, timeout, false)
@@ -36,8 +45,26 @@ impl Engine {
         let own = record.config.stop_signal.as_deref().filter(|text| !text.is_empty()).and_then(signal::parse);
         let signal = signal.or(own).unwrap_or(signal::TERM);
         self.emit(record, "kill", &[("signal", signal.to_string())]);
-        self.end(view, signal, stop_timeout(timeout, &record.config), keep)?;
-        self.emit(record, "stop", &[]);
+        let told = self.end(view, signal, stop_timeout(timeout, &record.config), End { keep, tell: true })?;
+        if !told {
+            self.emit(record, "stop", &[]);
+        }
+        Ok(())
+    }
+
+    /// Whether a starter of the container is at work. It may hang, and can be ended then.
+    fn is_starting(&self, id: &str) -> bool {
+        matches!(client::connect(&self.home, id), Ok(Some(monitor)) if monitor.is_starting())
+    }
+
+    /// Ends a start that is under way.
+    pub(super) fn end_start(&self, id: &str) -> Result<()> {
+        if let Some(monitor) = client::connect(&self.home, id)?
+            && monitor.is_starting()
+        {
+            // Nothing runs then: that is a refusal.
+            let _ = monitor.stop(signal::KILL, -1, false, false);
+        }
         Ok(())
     }
 
@@ -74,14 +101,15 @@ impl Engine {
         let signal = asked.map(parse_signal).transpose().map_err(|why| Error::InvalidParameter(refused(&why)))?;
         let signal = signal.unwrap_or(signal::KILL);
         let not_running = || Error::Conflict(refused(&format_args!("container {} is not running", view.record.id)));
-        if !view.state.is_running() {
+        let starting = !view.state.is_running() && signal == signal::KILL && self.is_starting(&view.record.id);
+        if !view.state.is_running() && !starting {
             return Err(not_running());
         }
         let Some(monitor) = client::connect(&self.home, &view.record.id)? else { return Err(not_running()) };
         self.emit(&view.record, "kill", &[("signal", signal.to_string())]);
         if signal == signal::KILL {
             // Its own second SIGKILL would be another event.
-            return self.end(&view, signal, -1, false);
+            return self.end(&view, signal, -1, End::default()).map(drop);
         }
         match monitor.signal(signal) {
             Err(err) if matches!(err.kind(), ErrorKind::Conflict) => Err(not_running()),
@@ -89,20 +117,23 @@ impl Engine {
         }
     }
 
-    /// Has the monitor end the container, and waits until the end is recorded. With `keep`, `--rm` does not apply.
-    pub(super) fn end(&self, view: &View, signal: Signal, timeout: i64, keep: bool) -> Result<()> {
+    /// Has the monitor end the container, and waits until the end is recorded. True if the monitor tells of it as of a
+    /// stop.
+    pub(super) fn end(&self, view: &View, signal: Signal, timeout: i64, end: End) -> Result<bool> {
+        let mut told = false;
         if let Some(monitor) = client::connect(&self.home, &view.record.id)? {
-            match monitor.stop(signal, timeout, keep) {
-                Ok(_) => return Ok(()),
+            told = end.tell && monitor.tells_of_stops();
+            match monitor.stop(signal, timeout, end.keep, end.tell) {
+                Ok(_) => return Ok(told),
                 // It ended by itself just before, or the monitor was killed: the record tells.
-                Err(err) if matches!(err.kind(), ErrorKind::Conflict) => {}
+                Err(err) if matches!(err.kind(), ErrorKind::Conflict) => told = false,
                 Err(err) => return Err(err.into()),
             }
         }
         self.await_monitor_end(&view.record.id)?;
         match self.view(&view.record.id) {
             Ok(after) if after.state.is_running() => Err(Error::System("the container does not end".to_owned())),
-            _ => Ok(()),
+            _ => Ok(told),
         }
     }
 
@@ -136,7 +167,7 @@ impl Engine {
         }
         if let Some(monitor) = client::connect(&self.home, id)? {
             // An idle monitor has nothing to stop: it leaves, and its clients with it.
-            let _ = monitor.stop(signal::KILL, 0, false);
+            let _ = monitor.stop(signal::KILL, 0, false, false);
         }
         match Lock::exclusive_within(&path, PATIENCE) {
             Ok(Some(lock)) => Ok(Some(lock)),

@@ -294,7 +294,7 @@ fn check_mounts(home: &Home, host: &HostConfig) -> Result<()> {
                     return wrong(&format!("invalid mount path: '{}' mount path must be absolute", mount.source));
                 }
                 let create = mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint);
-                if !create && !is_own_socket(home, &mount.source) && !Path::new(&mount.source).exists() {
+                if !create && !home.is_own_socket(Path::new(&mount.source)) && !Path::new(&mount.source).exists() {
                     return wrong(&format!("bind source path does not exist: {}", mount.source));
                 }
             }
@@ -319,11 +319,6 @@ fn check_mounts(home: &Home, host: &HostConfig) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a bind's source means the engine's own socket: clients write Docker's well-known path for it.
-pub fn is_own_socket(home: &Home, source: &str) -> bool {
-    source == "/var/run/docker.sock" || source == "/run/docker.sock" || Path::new(source) == home.socket()
 }
 
 /// The seconds that a stop waits before SIGKILL: the request's, else the container's, else Docker's ten; negative: for

@@ -1,7 +1,9 @@
 //! Children that have ended, and whose they were.
 
 use super::execs::Execs;
+use super::launch::Starter;
 use super::life::Life;
+use crate::sys::process;
 use crate::sys::spawn::{self, Ended};
 
 /// The ends of children that a starter, still at work, may yet tell what they are.
@@ -15,12 +17,14 @@ pub enum Loss {
     Container(i32),
     /// An exec session's.
     Exec(usize, i32),
+    /// That of a starter whose report has not been taken, which was at work since then.
+    Starter(u64),
 }
 
 impl Children {
     /// Takes the exit codes of children that have ended. The container's comes last, so that exec sessions that ended
     /// with it are told first.
-    pub fn reap(&mut self, life: &Life, execs: &Execs) -> Vec<Loss> {
+    pub fn reap(&mut self, life: &Life, execs: &Execs, doomed: &mut Vec<(i32, u64)>) -> Vec<Loss> {
         let mut losses = Vec::new();
         let mut container = None;
         while let Some(ended) = spawn::reap() {
@@ -28,7 +32,11 @@ impl Children {
                 container = Some(Loss::Container(ended.code));
             } else if let Some(at) = execs.with_pid(ended.pid) {
                 losses.push(Loss::Exec(at, ended.code));
-            } else if !is_starter(ended.pid, life, execs) && starters(life, execs).next().is_some() {
+            } else if let Some(starter) = starters(life, execs).find(|starter| starter.pid == ended.pid) {
+                losses.push(Loss::Starter(starter.since));
+            } else if let Some(place) = doomed.iter().position(|(pid, _)| *pid == ended.pid) {
+                losses.push(Loss::Starter(doomed.swap_remove(place).1));
+            } else if starters(life, execs).next().is_some() {
                 self.0.push(ended);
             }
         }
@@ -48,10 +56,21 @@ impl Children {
     }
 }
 
-fn starters<'a>(life: &'a Life, execs: &'a Execs) -> impl Iterator<Item = i32> + 'a {
-    life.starter().into_iter().chain(execs.starters())
+/// Ends those of these children that nobody owns and that came after a moment: what a starter left that was killed
+/// before it could tell. Nothing else that is a child of a monitor's is that young: descendants of a container that
+/// lost their parents are the container's first process's, or, where it shares the host's pid namespace, older.
+pub fn end_strays(children: &[i32], since: u64, life: &Life, execs: &Execs, doomed: &[(i32, u64)]) {
+    for &pid in children {
+        let owned = life.pid() == Some(pid)
+            || execs.with_pid(pid).is_some()
+            || starters(life, execs).any(|starter| starter.pid == pid)
+            || doomed.iter().any(|(doomed, _)| *doomed == pid);
+        if !owned && process::start_time(pid).is_ok_and(|start| start >= since) {
+            let _ = spawn::kill(pid, spawn::SIGKILL);
+        }
+    }
 }
 
-fn is_starter(pid: i32, life: &Life, execs: &Execs) -> bool {
-    starters(life, execs).any(|starter| starter == pid)
+fn starters<'a>(life: &'a Life, execs: &'a Execs) -> impl Iterator<Item = &'a Starter> {
+    life.starter().into_iter().chain(execs.starters().map(|(_, starter)| starter))
 }

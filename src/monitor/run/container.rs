@@ -1,12 +1,14 @@
 //! The launcher of real containers: the runtime, called in a starter.
 
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use super::launch::{Launcher, Refusal, Started, Stdio};
 use super::plan;
 use crate::holder::Entered;
-use crate::monitor::protocol::Failure;
+use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
@@ -36,6 +38,7 @@ impl Container {
 impl Launcher for Container {
     fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
+        make_sources(&self.home, &record)?;
         let prepared = plan::prepare(&self.home, &self.entered, &record).map_err(refusal)?;
         let start = Start {
             root: prepared.root,
@@ -88,6 +91,23 @@ impl Container {
             stdio,
         })
     }
+}
+
+/// Missing sources of binds are made, as directories. Here rather than by who asks for the start: to look at a network
+/// file system whose server is gone takes for ever, and a starter can be ended.
+fn make_sources(home: &Home, record: &ContainerRecord) -> Result<(), Refusal> {
+    let binds = record.host_config.binds.iter().flatten().filter_map(|bind| bind.split(':').next());
+    let mounts = record.host_config.mounts.iter().flatten().filter(|mount| {
+        mount.r#type == "bind" && mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint)
+    });
+    for source in binds.chain(mounts.map(|mount| mount.source.as_str())) {
+        let path = Path::new(source);
+        if !home.is_own_socket(path) && fs::symlink_metadata(path).is_err() {
+            let text = |err| Refusal::system(format!("{MOUNT_SOURCE} '{source}': {err}"));
+            fs::create_dir_all(path).map_err(text)?;
+        }
+    }
+    Ok(())
 }
 
 /// A failure as the monitor's clients are told it.

@@ -1,12 +1,15 @@
 //! What every part of the monitor works with.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use super::attached::HEADER;
 use super::files::Files;
+use super::launch::Starter;
 use super::timers::{Due, Timers};
 use super::watch::Watch;
 use crate::sys::memory::Buffer;
+use crate::sys::spawn;
 
 /// Most bytes read from an output at once.
 const READ: usize = 128 * 1024;
@@ -49,12 +52,21 @@ pub struct Context {
     pub timers: Timers,
     /// Room to work.
     pub io: Io,
+    /// Starters that were told to end, and have not yet: their processes, and since when they are.
+    pub doomed: Vec<(i32, u64)>,
 }
 
 impl Context {
     /// Nothing watched, nothing due.
     pub fn new(files: Files) -> io::Result<Self> {
-        Ok(Self { files, watch: Watch::new()?, timers: Timers::default(), io: Io::new()? })
+        Ok(Self { files, watch: Watch::new()?, timers: Timers::default(), io: Io::new()?, doomed: Vec::new() })
+    }
+
+    /// Ends a starter, whatever it is at. What it leaves is ended when it has.
+    pub fn doom(&mut self, starter: Starter) {
+        self.watch.remove(starter.as_fd());
+        let _ = spawn::kill(starter.pid, spawn::SIGKILL);
+        self.doomed.push((starter.pid, starter.since));
     }
 
     /// The time to give the buffers back is this much after the last use.

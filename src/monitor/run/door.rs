@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::timers::Due;
 use super::watch::{Role, Watch};
-use crate::monitor::protocol::{self, Attach, Failure, MAX_PACKET, Reply, Request};
-use crate::state::exec::ExecRecord;
+use crate::monitor::protocol::{self, Attach, Failure, MAX_PACKET, Reply, Request, VERSION};
 use crate::state::lock::Lock;
 use crate::sys::epoll::Interest;
 use crate::sys::fdpass;
@@ -28,8 +27,8 @@ pub enum Waits {
     End,
     /// The stream of an attach.
     Attach(Attach, Vec<u8>),
-    /// The stream of an exec session.
-    Exec(Box<ExecRecord>, Vec<u8>),
+    /// The stream of the exec session at this place.
+    Exec(usize, Vec<u8>),
     /// The start of a detached exec session.
     ExecStart(usize),
 }
@@ -90,13 +89,34 @@ pub struct Door {
 struct Open {
     listener: OwnedFd,
     _lock: Lock,
+    /// Given up for a client that is to be told that there is no descriptor for it.
+    spare: Option<OwnedFd>,
+}
+
+/// What a connection brought.
+#[derive(Debug)]
+pub enum Received {
+    /// A request.
+    Request(Asked),
+    /// Its end; it waited for this.
+    End(Waits),
+    /// Nothing to act upon.
+    Nothing,
 }
 
 impl Door {
     /// An open door.
     pub fn new(listener: OwnedFd, lock: Lock, watch: &mut Watch) -> io::Result<Self> {
         watch.add(listener.as_fd(), Role::Listener, Interest::IN)?;
-        Ok(Self { open: Some(Open { listener, _lock: lock }), connections: Vec::new() })
+        let spare = Some(listener.try_clone()?);
+        Ok(Self { open: Some(Open { listener, _lock: lock, spare }), connections: Vec::new() })
+    }
+
+    /// Lets somebody in.
+    pub fn admit(&mut self, socket: OwnedFd, watch: &mut Watch) {
+        if watch.add(socket.as_fd(), Role::Connection(socket.as_raw_fd()), Interest::IN).is_ok() {
+            self.connections.push(Connection { socket, waits: Waits::Request });
+        }
     }
 
     /// Whether nobody is connected.
@@ -106,49 +126,63 @@ impl Door {
 
     /// Takes all waiting connections.
     pub fn accept(&mut self, cx: &mut Context) {
-        let Some(Open { listener, .. }) = &self.open else { return };
         loop {
-            let socket = match fdpass::accept(listener.as_fd()) {
-                Ok(Some(socket)) => socket,
+            let Some(open) = &mut self.open else { return };
+            match fdpass::accept(open.listener.as_fd()) {
+                Ok(Some(socket)) => self.admit(socket, &mut cx.watch),
                 Ok(None) => return,
-                Err(_) => {
-                    // Too many open files: who waits would be reported all the time.
-                    cx.watch.remove(listener.as_fd());
-                    cx.timers.set(Due::Listen, DEAF);
+                Err(error) => {
+                    // It is said whether or not somebody waits.
+                    let turned_away = open.turn_away(&error);
+                    if turned_away && open.spare.is_some() {
+                        continue;
+                    }
+                    if open.spare.is_none() {
+                        // Who waits would be reported all the time.
+                        cx.watch.remove(open.listener.as_fd());
+                        cx.timers.set(Due::Listen, DEAF);
+                    }
                     return;
                 }
-            };
-            if cx.watch.add(socket.as_fd(), Role::Connection(socket.as_raw_fd()), Interest::IN).is_ok() {
-                self.connections.push(Connection { socket, waits: Waits::Request });
             }
         }
     }
 
     /// Lets clients in again.
-    pub fn listen_again(&self, watch: &mut Watch) {
-        if let Some(Open { listener, .. }) = &self.open {
+    pub fn listen_again(&mut self, watch: &mut Watch) {
+        if let Some(Open { listener, spare, .. }) = &mut self.open {
+            *spare = listener.try_clone().ok();
             let _ = watch.add(listener.as_fd(), Role::Listener, Interest::IN);
         }
     }
 
-    /// What a connection asks; none if it has nothing to ask, or is gone.
-    pub fn receive(&mut self, fd: RawFd, cx: &mut Context) -> Option<Asked> {
-        let place = self.connections.iter().position(|connection| connection.socket.as_raw_fd() == fd)?;
+    /// What a connection has to say.
+    pub fn receive(&mut self, fd: RawFd, cx: &mut Context) -> Received {
+        let place = self.connections.iter().position(|connection| connection.socket.as_raw_fd() == fd);
+        let Some(place) = place else { return Received::Nothing };
         let connection = self.connections.swap_remove(place);
         cx.io.dirty = true;
         let buf = &mut cx.io.input[..MAX_PACKET];
         match fdpass::recv(&connection.socket, buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.connections.push(connection),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.connections.push(connection);
+                Received::Nothing
+            }
             Ok(got) if got.len > 0 => match protocol::parse::<Request>(&buf[..got.len]) {
                 Ok((request, bytes)) => {
                     let (bytes, socket) = (bytes.to_vec(), got.fds.into_iter().next());
-                    return Some(Asked { connection, request, bytes, socket });
+                    Received::Request(Asked { connection, request, bytes, socket })
                 }
-                Err(_) => cx.watch.remove(connection.as_fd()),
+                Err(_) => {
+                    self.settle(connection, unknown(), &mut cx.watch);
+                    Received::Nothing
+                }
             },
-            _ => cx.watch.remove(connection.as_fd()),
+            _ => {
+                cx.watch.remove(connection.as_fd());
+                Received::End(connection.waits)
+            }
         }
-        None
     }
 
     /// What a request came to.
@@ -159,7 +193,8 @@ impl Door {
             Outcome::Then(reply, waits) => (Some(reply), waits),
         };
         connection.waits = waits;
-        match reply.is_none_or(|reply| answer(&connection, &reply)) {
+        let stays = self.open.is_some();
+        match reply.is_none_or(|reply| answer(&connection, &reply)) && stays {
             true => self.connections.push(connection),
             false => watch.remove(connection.as_fd()),
         }
@@ -186,13 +221,42 @@ impl Door {
     pub fn close(&mut self, cx: &mut Context) {
         let _ = std::fs::remove_file(cx.files.paths.monitor_socket());
         cx.timers.cancel(Due::Listen);
-        if let Some(Open { listener, _lock }) = self.open.take() {
+        if let Some(Open { listener, .. }) = self.open.take() {
             cx.watch.remove(listener.as_fd());
         }
         for connection in std::mem::take(&mut self.connections) {
             cx.watch.remove(connection.as_fd());
         }
     }
+}
+
+impl Open {
+    /// Tells a client, if one waits, that there is no descriptor left for it.
+    fn turn_away(&mut self, why: &io::Error) -> bool {
+        if self.spare.take().is_none() {
+            return false;
+        }
+        let waiting = fdpass::accept(self.listener.as_fd()).ok().flatten();
+        let waited = waiting.is_some();
+        if let Some(socket) = waiting {
+            let message = format!("the container's monitor cannot take one more client: {why}");
+            let failed = Reply::Failed { kind: Failure::System, message };
+            let _ = fdpass::send(&socket, &[&protocol::encode(&failed)], &[]);
+        }
+        self.spare = self.listener.try_clone().ok();
+        waited
+    }
+}
+
+/// A message of a later version.
+fn unknown() -> Outcome {
+    refuse(
+        Failure::Invalid,
+        format!(
+            "the container's monitor is from before an upgrade (it speaks version {VERSION}) and does not know this \
+             request: restart the container"
+        ),
+    )
 }
 
 /// Sends an answer; false if the connection is gone.

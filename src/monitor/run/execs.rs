@@ -1,7 +1,10 @@
 //! Exec sessions: further processes in the running container.
+//!
+//! What the host has to give for a session (pipes, a process) is taken when it is announced, before its client is told
+//! to go on: afterwards only its program can fail.
 
-use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use super::attached::Client;
 use super::context::Context;
@@ -9,24 +12,35 @@ use super::door::{Door, Waits};
 use super::launch::{Launcher, Refusal, Starter};
 use super::settings::cells;
 use super::streams::{Shape, Streams};
+use super::timers::Due;
 use super::watch::Role;
-use crate::monitor::protocol::Reply;
+use crate::monitor::protocol::{Failure, Reply};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::sys::epoll::Interest;
 use crate::sys::spawn;
 
 /// What the first session's streams are known by.
 pub const FIRST: usize = 1;
+/// How long descendants of a session's process may go on writing to its client after it has ended, as in dockerd.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the record of a session that has ended stays at least.
+pub const EXPIRY: Duration = Duration::from_secs(300);
+/// Code of a session that did not come to run a program, as in dockerd.
+const NOT_STARTED: i32 = 126;
 
 /// How far a session is.
 #[derive(Debug)]
 enum Phase {
+    /// Its starter waits for the session's client.
+    Announced(Starter, Box<ExecRecord>),
     /// Its starter works.
     Starting(Starter),
     /// Its process runs.
     Running(i32),
-    /// Its process has ended, or could not be started.
-    Ended,
+    /// Its process has ended; others may still have its output.
+    Outlived,
+    /// Nothing will come any more.
+    Over,
 }
 
 /// One session.
@@ -83,19 +97,18 @@ impl Execs {
         }
     }
 
-    /// The processes of starters at work.
-    pub fn starters(&self) -> impl Iterator<Item = i32> {
-        self.all().filter_map(|(_, exec)| match &exec.phase {
-            Phase::Starting(starter) => Some(starter.pid),
+    /// The starters that have not reported, and the places of their sessions.
+    pub fn starters(&self) -> impl Iterator<Item = (usize, &Starter)> {
+        self.all().filter_map(|(at, exec)| match &exec.phase {
+            Phase::Announced(starter, _) | Phase::Starting(starter) => Some((at, starter)),
             _ => None,
         })
     }
 
-    /// Forks a starter for a session in the container whose first process is `init`; gives its place.
-    pub fn start(
+    /// Takes all that a session needs of the host, in the container whose first process is `init`; gives its place.
+    pub fn announce(
         &mut self,
-        record: &ExecRecord,
-        client: Option<(Client, &[u8])>,
+        record: ExecRecord,
         launcher: &dyn Launcher,
         init: i32,
         cx: &mut Context,
@@ -109,33 +122,75 @@ impl Execs {
             size: record.console_size.and_then(cells),
         };
         let mut streams = Streams::new(at, shape);
-        let stdio = streams.open(&mut cx.watch).map_err(Refusal::system)?;
-        if let Some((client, early)) = client {
-            streams.attach(client, early, cx);
-        }
-        let forked = Starter::fork(&stdio.descriptors(), || launcher.exec(record, init, stdio));
-        let forked = forked.and_then(|starter| -> io::Result<_> {
-            cx.watch.add(starter.as_fd(), Role::Starter(at), Interest::IN)?;
-            Ok(starter)
-        });
-        let starter = forked.map_err(|error| {
+        let stdio = streams.open(&mut cx.watch);
+        let starter =
+            stdio.and_then(|stdio| Starter::fork_held(&stdio.descriptors(), || launcher.exec(&record, init, stdio)));
+        let starter = starter.map_err(|error| {
             streams.disconnect(&mut cx.watch);
-            streams.drop_clients(&mut cx.watch);
             Refusal::system(error)
         })?;
+        // From here on it counts as used: whatever becomes of the monitor, it has not ended with code 0.
+        cx.files.commit_exec(&record.id, &ExecState { running: true, pid: 0, exit_code: None });
         if place == self.0.len() {
             self.0.push(None);
         }
-        self.0[place] = Some(Box::new(Exec { id: record.id.clone(), phase: Phase::Starting(starter), streams }));
-        cx.files.commit_exec(&record.id, &ExecState { running: true, pid: 0, exit_code: None });
-        cx.files.emit(&format!("exec_start: {}", record.cmd.join(" ")), &[("execID", record.id.clone())]);
+        let id = record.id.clone();
+        self.0[place] = Some(Box::new(Exec { id, phase: Phase::Announced(starter, Box::new(record)), streams }));
         Ok(at)
+    }
+
+    /// What was asked of the announced session at this place.
+    pub fn announced(&mut self, at: usize) -> Option<&ExecRecord> {
+        match &self.get(at)?.phase {
+            Phase::Announced(_, record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Lets an announced session's starter work; the client that comes with it has sent this. False if the session has
+    /// ended with its container.
+    pub fn start(&mut self, at: usize, client: Option<(Client, &[u8])>, cx: &mut Context) -> bool {
+        let Some(exec) = self.get(at) else { return false };
+        let (starter, record) = match std::mem::replace(&mut exec.phase, Phase::Over) {
+            Phase::Announced(starter, record) => (starter, record),
+            other => {
+                exec.phase = other;
+                return false;
+            }
+        };
+        if let Some((client, early)) = client {
+            exec.streams.attach(client, early, cx);
+        }
+        let watched = cx.watch.add(starter.as_fd(), Role::Starter(at), Interest::IN);
+        exec.phase = Phase::Starting(starter);
+        match watched {
+            Ok(()) => {
+                cx.files.emit(&format!("exec_start: {}", record.cmd.join(" ")), &[("execID", record.id.clone())]);
+                if let Phase::Starting(starter) = &exec.phase {
+                    starter.go();
+                }
+            }
+            Err(error) => exec.failed(&Refusal::system(error), cx),
+        }
+        true
+    }
+
+    /// An announced session's client has gone before it handed over its stream.
+    pub fn abandon(&mut self, at: usize, cx: &mut Context) {
+        if let Some(exec) = self.get(at)
+            && matches!(exec.phase, Phase::Announced(..))
+        {
+            exec.phase = Phase::Over;
+            exec.streams.disconnect(&mut cx.watch);
+            cx.files.commit_exec(&exec.id, &ExecState { running: false, pid: 0, exit_code: Some(NOT_STARTED) });
+            cx.timers.set_sooner(Due::Expiry, EXPIRY);
+        }
     }
 
     /// A starter has reported.
     pub fn starter_ready(&mut self, at: usize, cx: &mut Context, door: &mut Door) {
         let Some(exec) = self.get(at) else { return };
-        let starter = match std::mem::replace(&mut exec.phase, Phase::Ended) {
+        let starter = match std::mem::replace(&mut exec.phase, Phase::Over) {
             Phase::Starting(starter) => starter,
             other => return exec.phase = other,
         };
@@ -152,12 +207,11 @@ impl Execs {
                     cx.files.complain(&format!("exec terminal: {error}"));
                 }
                 cx.files.commit_exec(&exec.id, &ExecState { running: true, pid, exit_code: None });
+                exec.streams.finish_deaf_clients(cx);
                 Reply::Running { pid }
             }
             Err(refusal) => {
-                // dockerd answers before it starts, so the client learns why from the stream.
-                exec.streams.announce(&format!("{}: unknown\r\n", refusal.message), cx);
-                exec.finish(0, refusal.failure.exit_code(), cx);
+                exec.failed(&refusal, cx);
                 Reply::Failed { kind: refusal.failure, message: refusal.message }
             }
         };
@@ -171,14 +225,25 @@ impl Execs {
             && let Phase::Running(pid) = exec.phase
         {
             exec.finish(pid, code, cx);
+            cx.timers.set(Due::LastWords(at), LAST_WORDS);
+        }
+    }
+
+    /// Descendants have had their time to write.
+    pub fn no_more_words(&mut self, at: usize, cx: &mut Context) {
+        if let Some(exec) = self.get(at)
+            && matches!(exec.phase, Phase::Outlived)
+        {
+            exec.phase = Phase::Over;
+            exec.streams.finish_clients(cx);
         }
     }
 
     /// Ends what is left of all sessions: the container has ended.
     pub fn end_all(&mut self, cx: &mut Context) {
         for exec in self.0.iter_mut().flatten() {
-            match std::mem::replace(&mut exec.phase, Phase::Ended) {
-                Phase::Starting(starter) => {
+            match std::mem::replace(&mut exec.phase, Phase::Over) {
+                Phase::Announced(starter, _) | Phase::Starting(starter) => {
                     cx.watch.remove(starter.as_fd());
                     exec.finish(0, 128 + spawn::SIGKILL, cx);
                 }
@@ -186,19 +251,29 @@ impl Execs {
                     let _ = spawn::kill(pid, spawn::SIGKILL);
                     exec.finish(pid, 128 + spawn::SIGKILL, cx);
                 }
-                Phase::Ended => {}
+                Phase::Outlived | Phase::Over => {}
             }
+            exec.phase = Phase::Over;
+            exec.streams.finish_clients(cx);
             exec.streams.disconnect(&mut cx.watch);
         }
     }
 
-    /// Forgets sessions of which nothing is left. One whose process has ended stays for descendants that still hold its
-    /// output: what they write is read and dropped, so that it does not kill them.
-    pub fn drop_finished(&mut self) {
-        for exec in &mut self.0 {
-            exec.take_if(|exec| {
-                matches!(exec.phase, Phase::Ended) && !exec.streams.has_clients() && exec.streams.is_silent()
-            });
+    /// Lets clients go of whose session nothing can come any more, and forgets sessions of which nothing is left. One
+    /// whose process has ended stays for descendants that still hold its output: what they write is read and dropped,
+    /// so that it does not kill them.
+    pub fn tidy(&mut self, cx: &mut Context) {
+        for (place, slot) in self.0.iter_mut().enumerate() {
+            let Some(exec) = slot else { continue };
+            let silent = exec.streams.is_silent();
+            if silent && matches!(exec.phase, Phase::Outlived) {
+                cx.timers.cancel(Due::LastWords(place + FIRST));
+                exec.phase = Phase::Over;
+                exec.streams.finish_clients(cx);
+            }
+            if silent && matches!(exec.phase, Phase::Over) && !exec.streams.has_clients() {
+                *slot = None;
+            }
         }
         while self.0.last().is_some_and(Option::is_none) {
             self.0.pop();
@@ -207,12 +282,22 @@ impl Execs {
 }
 
 impl Exec {
-    /// Its process has ended: first the code is committed, then the stream is closed.
+    /// Its program could not be started. dockerd answers before it starts, so the client learns why from the stream.
+    fn failed(&mut self, refusal: &Refusal, cx: &mut Context) {
+        self.streams.announce(&format!("{}: unknown\r\n", refusal.message), cx);
+        let code = match refusal.failure {
+            Failure::CommandNotFound => 127,
+            _ => NOT_STARTED,
+        };
+        self.finish(0, code, cx);
+    }
+
+    /// Its process has ended: the code is committed before the stream is closed.
     fn finish(&mut self, pid: i32, code: i32, cx: &mut Context) {
-        self.phase = Phase::Ended;
+        self.phase = Phase::Outlived;
         self.streams.last_words(cx);
         cx.files.commit_exec(&self.id, &ExecState { running: false, pid, exit_code: Some(code) });
         cx.files.emit("exec_die", &[("execID", self.id.clone()), ("exitCode", code.to_string())]);
-        self.streams.finish_clients(cx);
+        cx.timers.set_sooner(Due::Expiry, EXPIRY);
     }
 }

@@ -1,8 +1,9 @@
 //! The container's files as its monitor uses them: records, events, complaints.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::time;
 use crate::state::atomic::{self, Durability};
@@ -11,6 +12,7 @@ use crate::state::events::{self, Event};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::state::paths::{ContainerPaths, Home};
 use crate::state::{self, ending, store};
+use crate::sys::tree;
 
 /// One container's files.
 #[derive(Debug)]
@@ -80,6 +82,24 @@ impl Files {
         if let Err(error) = atomic::write_json(&path, state, Durability::Process) {
             self.complain(&format!("exec {id}: {error}"));
         }
+    }
+
+    /// Removes the records of exec sessions that ended so long ago; true if there are others that have ended.
+    pub fn expire_execs(&self, age: Duration) -> bool {
+        let mut others = false;
+        for entry in fs::read_dir(self.paths.run.join("execs")).into_iter().flatten().flatten() {
+            let path = entry.path().join("state.json");
+            let ended = atomic::read_json(&path).is_ok_and(|state: ExecState| state.exit_code.is_some());
+            let modified = fs::metadata(&path).and_then(|meta| meta.modified());
+            match modified.map(|at| at.elapsed().unwrap_or_default()) {
+                Ok(since) if ended && since >= age => {
+                    let _ = fs::remove_file(self.home.execs().join(entry.file_name()));
+                    let _ = tree::remove(&entry.path());
+                }
+                _ => others |= ended,
+            }
+        }
+        others
     }
 }
 

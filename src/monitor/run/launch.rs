@@ -5,12 +5,13 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::protocol::{self, Failure};
 pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
-use crate::sys::{fdpass, spawn};
+use crate::sys::{fdpass, process, spawn};
 
 /// Why a process does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub trait Launcher: std::fmt::Debug {
     fn delete(&self);
 }
 
+/// What a starter that is held back waits for.
+const GO: &[u8] = b"go";
 /// What a starter waits for before it ends.
 const NOTED: &[u8] = b"noted";
 /// The largest report: a failure's text.
@@ -56,6 +59,8 @@ const REPORT: usize = 64 * 1024;
 pub struct Starter {
     /// Its process.
     pub pid: i32,
+    /// Since when, in clock ticks since boot: no child of its is older.
+    pub since: u64,
     socket: OwnedFd,
 }
 
@@ -73,14 +78,32 @@ impl Starter {
     /// `keep` are the descriptors that it needs of the monitor's. It has no others: it goes where a container's
     /// processes are.
     pub fn fork(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
+        Self::fork_with(keep, |_| true, work)
+    }
+
+    /// Forks a starter that does `work` only when it is [told to](Starter::go). Dropped before, it ends.
+    pub fn fork_held(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
+        let told = |socket: &OwnedFd| fdpass::recv(socket, &mut [0; 8]).is_ok_and(|got| got.len == GO.len());
+        Self::fork_with(keep, told, work)
+    }
+
+    fn fork_with(
+        keep: &[RawFd],
+        ready: impl FnOnce(&OwnedFd) -> bool,
+        work: impl FnOnce() -> Result<Started, Refusal>,
+    ) -> io::Result<Self> {
         let (ours, theirs) = fdpass::pair()?;
         let keep = [keep, &[theirs.as_raw_fd()]].concat();
+        let since = process::ticks();
         let pid = spawn::fork(|| {
             // Among them the child's copy of the monitor's end, or the monitor's death would go unnoticed.
             if spawn::close_all_but(&keep).is_err() {
                 return 1;
             }
             spawn::ordinary_signals();
+            if !ready(&theirs) {
+                return 0;
+            }
             let result = work();
             let message = match &result {
                 Ok(started) => Ok((started.pid, started.rootfs.is_some())),
@@ -96,7 +119,18 @@ impl Starter {
             }
             0
         })?;
-        Ok(Self { pid, socket: ours })
+        Ok(Self { pid, since, socket: ours })
+    }
+
+    /// Lets one that is held back begin.
+    pub fn go(&self) {
+        let _ = fdpass::send(&self.socket, &[GO], &[]);
+    }
+
+    /// Whether there is a report to take, or none to come.
+    pub fn has_reported(&self) -> bool {
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes the report. `buf` is scratch space.

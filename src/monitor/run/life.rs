@@ -18,7 +18,7 @@ use super::streams::Streams;
 use super::timers::Due;
 use super::watch::Role;
 use crate::model::time::{self, SECOND};
-use crate::monitor::protocol::Reply;
+use crate::monitor::protocol::{Failure, Reply};
 use crate::state::container::{StateRecord, Status};
 use crate::state::{ending, store};
 use crate::sys::epoll::Interest;
@@ -71,13 +71,15 @@ pub struct Life {
     /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
     /// goes, and this makes it the monitor's: given up when nobody waits any more, by the monitor's own end.
     rootfs: Option<OwnedFd>,
+    /// The end is that of a stop, of which it is to be told.
+    stop_told: bool,
 }
 
 impl Life {
     /// That of a container that does not run.
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
-        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None }
+        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None, stop_told: false }
     }
 
     /// Where it is.
@@ -93,10 +95,10 @@ impl Life {
         }
     }
 
-    /// The process of its starter, if that works.
-    pub fn starter(&self) -> Option<i32> {
+    /// Its starter, if that works.
+    pub fn starter(&self) -> Option<&Starter> {
         match &self.phase {
-            Phase::Starting { starter, .. } => Some(starter.pid),
+            Phase::Starting { starter, .. } => Some(starter),
             _ => None,
         }
     }
@@ -105,7 +107,7 @@ impl Life {
     pub fn start(&mut self, cx: &mut Context, door: &mut Door) {
         // Those of the run before.
         store::remove_execs(&cx.files.home, &cx.files.id);
-        self.state.kept = false;
+        (self.state.kept, self.stop_told) = (false, false);
         // Room for the end comes first: nothing may run whose end could not be recorded.
         let room = ending::prepare_exit(&cx.files.home, &cx.files.id).map_err(io::Error::other);
         match room.and_then(|()| self.fork_starter(cx)) {
@@ -137,8 +139,9 @@ impl Life {
         match report {
             Ok(started) => {
                 self.started(started, cx, door);
+                cx.timers.cancel(Due::Kill);
                 if let Some(stop) = stop {
-                    self.stop(stop, cx);
+                    self.stop(stop, cx, door);
                 }
             }
             Err(refusal) => self.start_failed(&refusal, cx, door),
@@ -204,6 +207,9 @@ impl Life {
         // From here on every process sees the end. That it is on the disk is seen to last of all.
         cx.files.commit_exit(&self.state);
 
+        if self.stop_told {
+            cx.files.emit("stop", &[]);
+        }
         let seconds = (self.state.finished_at - self.state.started_at) / SECOND;
         cx.files.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
 
@@ -249,27 +255,47 @@ impl Life {
         self.state.kept = true;
     }
 
-    /// Asks the container to end, and sees to it that it does; false if it does not run. While a starter works, it is
-    /// remembered.
-    pub fn stop(&mut self, stop: Stop, cx: &mut Context) -> bool {
+    /// The end is to be told as that of a stop.
+    pub fn tell_stop(&mut self) {
+        self.stop_told = true;
+    }
+
+    /// Asks the container to end, and sees to it that it does; false if it does not run (any more). While a starter
+    /// works, it is remembered; a starter that hangs is ended.
+    pub fn stop(&mut self, stop: Stop, cx: &mut Context, door: &mut Door) -> bool {
         if let Phase::Starting { stop: later, .. } = &mut self.phase {
             *later = Some(stop);
-            return true;
-        }
-        if !self.send(stop.signal) {
+            if stop.signal == spawn::SIGKILL {
+                self.end_starter(cx, door);
+                return false;
+            }
+        } else if self.send(stop.signal) {
+            self.state.stopped_by_user = true;
+        } else {
             return false;
         }
         if let Ok(seconds) = u64::try_from(stop.timeout_s) {
             cx.timers.set_sooner(Due::Kill, Duration::from_secs(seconds.min(u64::from(u32::MAX))));
         }
-        self.state.stopped_by_user = true;
         true
     }
 
     /// A stop's time is over.
-    pub fn kill(&self, cx: &Context) {
+    pub fn kill(&mut self, cx: &mut Context, door: &mut Door) {
+        if self.starter().is_some() {
+            return self.end_starter(cx, door);
+        }
         cx.files.emit("kill", &[("signal", spawn::SIGKILL.to_string())]);
         self.send(spawn::SIGKILL);
+    }
+
+    /// Ends a start that is under way. Its starter may hang in the kernel, so nobody waits for it.
+    fn end_starter(&mut self, cx: &mut Context, door: &mut Door) {
+        if let Phase::Starting { starter, .. } = std::mem::replace(&mut self.phase, Phase::Created) {
+            cx.doom(starter);
+            let message = "the container was stopped while it was being started".to_owned();
+            self.start_failed(&Refusal { failure: Failure::Conflict, message }, cx, door);
+        }
     }
 
     /// Somebody ends the login session: the container is stopped as it should be.
@@ -282,7 +308,7 @@ impl Life {
             Phase::Over => {}
             Phase::Starting { .. } | Phase::Running { .. } => {
                 let stop = Stop { signal: self.settings.stop_signal, timeout_s: self.settings.stop_timeout };
-                self.stop(stop, cx);
+                self.stop(stop, cx, door);
             }
         }
     }

@@ -7,8 +7,7 @@ use super::door::{Asked, Outcome, Waits, refuse};
 use super::life::{Phase, Stop};
 use super::parts::Parts;
 use crate::monitor::detach::{self, Detach};
-use crate::monitor::protocol::{Attach, ExecStart, Failure, Reply, Request};
-use crate::state::exec::ExecRecord;
+use crate::monitor::protocol::{self, Attach, ExecStart, Failure, Reply, Request, VERSION};
 use crate::state::logfile::{LogReader, Selection};
 
 /// Bytes that a client may send before its stream is handed over.
@@ -19,27 +18,36 @@ pub fn serve(asked: Asked, all: &mut Parts) {
     let Asked { mut connection, request, bytes, socket } = asked;
     let outcome = match (std::mem::take(&mut connection.waits), request) {
         (Waits::Attach(attach, early), Request::Input) => more(early, &bytes, |early| Waits::Attach(attach, early)),
-        (Waits::Exec(record, early), Request::Input) => more(early, &bytes, |early| Waits::Exec(record, early)),
+        (Waits::Exec(at, early), Request::Input) => more(early, &bytes, |early| Waits::Exec(at, early)),
         (Waits::Attach(attach, mut early), Request::Stream) => {
             early.extend(bytes);
             attach_client(&attach, &early, socket, all)
         }
-        (Waits::Exec(record, mut early), Request::Stream) => {
+        (Waits::Exec(at, mut early), Request::Stream) => {
             early.extend(bytes);
-            exec_attached(&record, &early, socket, all)
+            exec_attached(at, &early, socket, all)
         }
         (Waits::Request, request) => serve_new(request, all),
-        _ => refuse(Failure::Invalid, "not the request that is expected now"),
+        (waits, _) => {
+            gone(&waits, all);
+            refuse(Failure::Invalid, "not the request that is expected now")
+        }
     };
     all.door.settle(connection, outcome, &mut all.cx.watch);
 }
 
+/// A connection that waited for this is gone, or does not wait any longer.
+pub fn gone(waits: &Waits, all: &mut Parts) {
+    if let Waits::Exec(at, _) = waits {
+        all.execs.abandon(*at, &mut all.cx);
+    }
+}
+
 fn serve_new(request: Request, all: &mut Parts) -> Outcome {
     match request {
+        Request::Hello { .. } => Outcome::Answer(Reply::Welcome { version: VERSION, phase: phase(all) }),
         Request::Start => match all.life.phase() {
-            Phase::Running { .. } | Phase::Starting { .. } => {
-                refuse(Failure::AlreadyRunning, "container is already running")
-            }
+            Phase::Running { .. } => refuse(Failure::AlreadyRunning, "container is already running"),
             // Answered when the starter has reported; a start waits for announced streams.
             _ => Outcome::Later(Waits::Start),
         },
@@ -50,7 +58,7 @@ fn serve_new(request: Request, all: &mut Parts) -> Outcome {
         Request::ExecStart(start) => exec_announced(&start, all),
         Request::Input | Request::Stream => refuse(Failure::Invalid, "no stream was announced"),
         Request::Wait => Outcome::Later(Waits::End),
-        Request::Stop { signal, timeout_s, keep } => stop(Stop { signal, timeout_s }, keep, all),
+        Request::Stop { signal, timeout_s, keep, tell } => stop(Stop { signal, timeout_s }, keep, tell, all),
         Request::Signal { signal } => match all.life.signal(signal) {
             true => Outcome::Answer(Reply::Ok),
             false => not_running(),
@@ -73,17 +81,29 @@ fn not_running() -> Outcome {
     refuse(Failure::Conflict, "container is not running")
 }
 
-fn stop(stop: Stop, keep: bool, all: &mut Parts) -> Outcome {
+fn phase(all: &Parts) -> protocol::Phase {
+    match all.life.phase() {
+        Phase::Created => protocol::Phase::Created,
+        Phase::Starting { .. } => protocol::Phase::Starting,
+        Phase::Running { .. } => protocol::Phase::Running,
+        Phase::Over => protocol::Phase::Other,
+    }
+}
+
+fn stop(stop: Stop, keep: bool, tell: bool, all: &mut Parts) -> Outcome {
     if matches!(all.life.phase(), Phase::Created) {
         // The container is to be removed: nobody shall wait for its start any more.
         all.life.streams.drop_clients(&mut all.cx.watch);
         all.life.leave(&mut all.cx, &mut all.door);
         return not_running();
     }
-    match all.life.stop(stop, &mut all.cx) {
+    match all.life.stop(stop, &mut all.cx, &mut all.door) {
         true => {
             if keep {
                 all.life.keep();
+            }
+            if tell {
+                all.life.tell_stop();
             }
             Outcome::Later(Waits::End)
         }
@@ -144,14 +164,16 @@ fn exec_announced(start: &ExecStart, all: &mut Parts) -> Outcome {
     if start.console_size.is_some() {
         record.console_size = start.console_size;
     }
+    record.attach_stdin &= !start.detach;
+    let at = match all.execs.announce(record, &*all.life.launcher, init, &mut all.cx) {
+        Ok(at) => at,
+        Err(refusal) => return refuse(refusal.failure, refusal.message),
+    };
     if !start.detach {
-        return Outcome::Then(Reply::Ready, Waits::Exec(Box::new(record), Vec::new()));
+        return Outcome::Then(Reply::Ready, Waits::Exec(at, Vec::new()));
     }
-    record.attach_stdin = false;
-    match all.execs.start(&record, None, &*all.life.launcher, init, &mut all.cx) {
-        Ok(at) => Outcome::Later(Waits::ExecStart(at)),
-        Err(refusal) => refuse(refusal.failure, refusal.message),
-    }
+    all.execs.start(at, None, &mut all.cx);
+    Outcome::Later(Waits::ExecStart(at))
 }
 
 fn exec_exists(id: &str, all: &mut Parts) -> bool {
@@ -159,8 +181,9 @@ fn exec_exists(id: &str, all: &mut Parts) -> bool {
 }
 
 /// An announced session's stream has come.
-fn exec_attached(record: &ExecRecord, early: &[u8], socket: Option<OwnedFd>, all: &mut Parts) -> Outcome {
-    let Some(socket) = socket else { return refuse(Failure::Invalid, "no socket came with the stream") };
+fn exec_attached(at: usize, early: &[u8], socket: Option<OwnedFd>, all: &mut Parts) -> Outcome {
+    let over = || refuse(Failure::Conflict, "the exec session has ended with its container");
+    let Some(record) = all.execs.announced(at) else { return over() };
     let detach = (record.tty && record.attach_stdin).then(|| detach::parse(&record.detach_keys).ok());
     let options = Options {
         wants: [record.attach_stdout, record.attach_stderr],
@@ -170,17 +193,15 @@ fn exec_attached(record: &ExecRecord, early: &[u8], socket: Option<OwnedFd>, all
         detach: detach.flatten().map(Detach::new),
         replay: None,
     };
-    let mut client = match Client::new(socket, options) {
-        Ok(client) => client,
-        Err(error) => return refuse(Failure::Invalid, error),
-    };
-    let init = all.life.pid();
-    let Some(init) = init.filter(|_| !exec_exists(&record.id, all)) else {
-        client.finish();
-        return refuse(Failure::Conflict, "the exec session cannot be started now");
-    };
-    match all.execs.start(record, Some((client, early)), &*all.life.launcher, init, &mut all.cx) {
-        Ok(_) => Outcome::Answer(Reply::Ok),
-        Err(refusal) => refuse(refusal.failure, refusal.message),
+    let client = socket.ok_or_else(|| "no socket came with the stream".to_owned());
+    match client.and_then(|socket| Client::new(socket, options).map_err(|error| error.to_string())) {
+        Ok(client) => match all.execs.start(at, Some((client, early)), &mut all.cx) {
+            true => Outcome::Answer(Reply::Ok),
+            false => over(),
+        },
+        Err(error) => {
+            all.execs.abandon(at, &mut all.cx);
+            refuse(Failure::Invalid, error)
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use super::container::Container;
 use super::context::Context;
@@ -18,14 +18,12 @@ use super::settings::Settings;
 use super::supervisor::Supervisor;
 use crate::holder;
 use crate::model::ids;
-use crate::monitor::client::READY;
+use crate::monitor::client::{ANOTHER, READY};
+use crate::state::atomic::Durability;
 use crate::state::lock::Lock;
-use crate::state::paths::Home;
+use crate::state::paths::{ContainerPaths, Home};
 use crate::state::store;
 use crate::sys::{fdpass, memory, process, spawn};
-
-/// How long a new monitor waits for one that has closed its door but not ended yet.
-const CHANGE_OF_GUARD: Duration = Duration::from_secs(10);
 
 /// The role `pierless monitor ID`; `words` are those behind `monitor`.
 pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
@@ -45,49 +43,72 @@ pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
     };
     process::leave_session_keyring();
     let launcher = Container::new(&home, &id, entered);
-    match main(home, &id, Box::new(launcher)) {
+    // Its first client, if this was launched by one.
+    let first = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok().filter(|fd| {
+        rustix::net::sockopt::socket_type(fd).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
+    });
+    match main(home, &id, Box::new(launcher), first) {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
 
-/// The monitor's `main`: in the user's namespaces already, with no thread, standard output connected to the launcher.
-/// Returns the process's exit code.
-pub fn main(home: Home, id: &str, launcher: Box<dyn Launcher>) -> i32 {
+/// The monitor's `main`: in the user's namespaces already, with no thread, standard output connected to the launcher,
+/// which may be its first client. Returns the process's exit code.
+pub fn main(home: Home, id: &str, launcher: Box<dyn Launcher>, first: Option<OwnedFd>) -> i32 {
     memory::thrifty_allocator();
     if let Err(error) = spawn::detach() {
         tell(&error.to_string());
         return 1;
     }
-    let run = home.container(id).run;
-    let supervisor = match prepare(home, id, launcher) {
+    let paths = home.container(id);
+    let supervisor = match prepare(home.clone(), id, launcher, first) {
         Ok(supervisor) => supervisor,
         Err(error) => {
             tell(&error.to_string());
             return 1;
         }
     };
-    tell(READY);
+    tell(if supervisor.is_some() { READY } else { ANOTHER });
     // From here on nobody listens.
     let silenced = spawn::silence_stdio();
     let Some(supervisor) = supervisor else { return 0 };
     memory::trim();
-    if let Err(error) = silenced.and_then(|()| supervisor.run()) {
-        complain(&run, &error.to_string());
-        return 1;
+    let run = paths.run.clone();
+    std::panic::set_hook(Box::new(move |panic| complain(&run, &panic.to_string())));
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| silenced.and_then(|()| supervisor.run())));
+    let why = match ran {
+        Ok(Ok(())) => return 0,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    // Whatever runs is ended, and its end recorded, by the next pierless process that looks; why is left for it.
+    let why = format!("the container's monitor failed: {why}; see {}", paths.run.join("monitor.log").display());
+    complain(&paths.run, &why);
+    if let Ok(mut state) = store::load_state(&home, id) {
+        state.error = why;
+        let _ = store::save_state(&home, id, &state, Durability::Process);
     }
-    0
+    1
 }
 
 /// Takes the container's lock and listens; none if another monitor lives.
-fn prepare(home: Home, id: &str, launcher: Box<dyn Launcher>) -> io::Result<Option<Supervisor>> {
+fn prepare(
+    home: Home,
+    id: &str,
+    launcher: Box<dyn Launcher>,
+    first: Option<OwnedFd>,
+) -> io::Result<Option<Supervisor>> {
     std::env::set_current_dir("/")?;
     spawn::become_subreaper()?;
     let record = store::load(&home, id).map_err(io::Error::other)?;
     let paths = home.container(id);
     fs::create_dir_all(&paths.run)?;
-    let Some(lock) = take_lock(&paths.monitor_lock(), &paths.monitor_socket())? else { return Ok(None) };
+    // Only one at a time begins, so that whoever has the lock either listens or is about to end.
+    let beginning = Lock::exclusive(&paths.monitor_gate()).map_err(io::Error::other)?;
+    let Some(lock) = take_lock(&paths)? else { return Ok(None) };
     let listener = fdpass::listen(&paths.monitor_socket())?;
+    drop(beginning);
     // After listening: whoever removes the container takes its record away first and then sends its monitor off.
     if !store::has_record(&paths) {
         // Removed between the two looks; what was made here would be nobody's.
@@ -96,29 +117,23 @@ fn prepare(home: Home, id: &str, launcher: Box<dyn Launcher>) -> io::Result<Opti
     }
     let state = store::load_state(&home, id).map_err(io::Error::other)?;
     let mut cx = Context::new(Files::new(home, id))?;
-    let door = Door::new(listener, lock, &mut cx.watch)?;
+    let mut door = Door::new(listener, lock, &mut cx.watch)?;
+    if let Some(first) = first {
+        rustix::io::ioctl_fionbio(&first, true)?;
+        door.admit(first, &mut cx.watch);
+    }
     let life = Life::new(Settings::of(&record), launcher, state);
     Supervisor::new(Parts { cx, door, life, execs: Execs::default() }).map(Some)
 }
 
-/// The lock; none once its holder is found to listen. One that holds it and does not listen is just ending, or just
-/// beginning.
-fn take_lock(lock: &Path, socket: &Path) -> io::Result<Option<Lock>> {
-    let since = Instant::now();
-    loop {
-        match Lock::try_exclusive(lock) {
-            Ok(Some(lock)) => return Ok(Some(lock)),
-            Ok(None) => {}
-            // The directory went with a container that is being removed.
-            Err(error) => return Err(io::Error::other(error)),
-        }
-        if fdpass::connect(socket).is_ok() {
-            return Ok(None);
-        }
-        if since.elapsed() > CHANGE_OF_GUARD {
-            return Err(io::Error::other("another monitor holds the container's lock, but does not listen"));
-        }
-        std::thread::sleep(Duration::from_millis(1));
+/// The lock; none if its holder listens. One that has it and does not listen is about to end: that is waited for.
+fn take_lock(paths: &ContainerPaths) -> io::Result<Option<Lock>> {
+    let path = paths.monitor_lock();
+    // An error: the directory went with a container that is being removed.
+    match Lock::try_exclusive(&path).map_err(io::Error::other)? {
+        Some(lock) => Ok(Some(lock)),
+        None if fdpass::connect(&paths.monitor_socket()).is_ok() => Ok(None),
+        None => Lock::exclusive(&path).map(Some).map_err(io::Error::other),
     }
 }
 

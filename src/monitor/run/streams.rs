@@ -344,6 +344,16 @@ impl Streams {
         self.feed(&mut cx.watch);
     }
 
+    /// Nothing will come for those clients that want nothing.
+    pub fn finish_deaf_clients(&mut self, cx: &mut Context) {
+        for client in &mut self.clients {
+            if client.options.wants == [false, false] && !client.options.stdin {
+                client.finish();
+            }
+        }
+        self.feed(&mut cx.watch);
+    }
+
     /// Lets all clients go at once.
     pub fn drop_clients(&mut self, watch: &mut Watch) {
         self.clients.iter_mut().for_each(Client::drop_now);

@@ -4,8 +4,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::children::{Children, Loss};
+use super::children::{self, Children, Loss};
 use super::context::Context;
+use super::door::Received;
+use super::execs::EXPIRY;
 use super::life::{MAIN, Phase};
 use super::parts::Parts;
 use super::requests;
@@ -14,6 +16,7 @@ use super::timers::Due;
 use super::watch::Role;
 use crate::sys::epoll::{Interest, Ready};
 use crate::sys::memory;
+use crate::sys::process;
 use crate::sys::spawn::Signals;
 
 /// How long a monitor stays that nobody has asked anything.
@@ -52,13 +55,14 @@ impl Supervisor {
                     self.dispatch(role, event);
                 }
             }
-            self.parts.execs.drop_finished();
+            self.parts.execs.tidy(&mut self.parts.cx);
             if matches!(self.parts.life.phase(), Phase::Created) && self.parts.door.wants_start() {
                 self.parts.life.start(&mut self.parts.cx, &mut self.parts.door);
             }
             if matches!(self.parts.life.phase(), Phase::Over)
                 && !self.parts.life.streams.has_clients()
                 && !self.parts.execs.have_clients()
+                && self.parts.cx.doomed.is_empty()
             {
                 return Ok(());
             }
@@ -88,7 +92,13 @@ impl Supervisor {
             }
             Due::Desertion => self.parts.life.leave(&mut self.parts.cx, &mut self.parts.door),
             Due::Listen => self.parts.door.listen_again(&mut self.parts.cx.watch),
-            Due::Kill => self.parts.life.kill(&self.parts.cx),
+            Due::Kill => self.parts.life.kill(&mut self.parts.cx, &mut self.parts.door),
+            Due::LastWords(at) => self.parts.execs.no_more_words(at, &mut self.parts.cx),
+            Due::Expiry => {
+                if self.parts.cx.files.expire_execs(EXPIRY) {
+                    self.parts.cx.timers.set(Due::Expiry, EXPIRY);
+                }
+            }
         }
     }
 
@@ -97,18 +107,19 @@ impl Supervisor {
             Role::Listener => self.parts.door.accept(&mut self.parts.cx),
             Role::Signals => {
                 let term = self.signals.drain();
-                for loss in self.children.reap(&self.parts.life, &self.parts.execs) {
+                let Parts { life, execs, cx, .. } = &mut self.parts;
+                for loss in self.children.reap(life, execs, &mut cx.doomed) {
                     self.lost(loss);
                 }
                 if term {
                     self.parts.life.terminated(&mut self.parts.cx, &mut self.parts.door);
                 }
             }
-            Role::Connection(fd) => {
-                if let Some(asked) = self.parts.door.receive(fd, &mut self.parts.cx) {
-                    requests::serve(asked, &mut self.parts);
-                }
-            }
+            Role::Connection(fd) => match self.parts.door.receive(fd, &mut self.parts.cx) {
+                Received::Request(asked) => requests::serve(asked, &mut self.parts),
+                Received::End(waits) => requests::gone(&waits, &mut self.parts),
+                Received::Nothing => {}
+            },
             Role::Starter(at) => self.starter_ready(at),
             Role::Output(at, stream) => {
                 if let Some((streams, cx, _)) = self.streams(at) {
@@ -142,12 +153,27 @@ impl Supervisor {
     }
 
     fn lost(&mut self, loss: Loss) {
+        let Parts { life, execs, cx, door } = &mut self.parts;
         match loss {
-            Loss::Exec(at, code) => self.parts.execs.ended(at, code, &mut self.parts.cx),
-            Loss::Container(code) => {
-                self.parts.life.ended(code, &mut self.parts.execs, &mut self.parts.cx, &mut self.parts.door)
+            Loss::Exec(at, code) => execs.ended(at, code, cx),
+            Loss::Container(code) => life.ended(code, execs, cx, door),
+            Loss::Starter(since) => {
+                // In this order: what a starter made is a child of this process only once that starter has ended, and
+                // then its report, if it made one, is there to be taken.
+                let children = process::children();
+                self.take_reports();
+                let Parts { life, execs, cx, .. } = &self.parts;
+                children::end_strays(&children, since, life, execs, &cx.doomed);
             }
         }
+    }
+
+    fn take_reports(&mut self) {
+        let Parts { life, execs, .. } = &self.parts;
+        let own = life.starter().map(|starter| (MAIN, starter));
+        let all = own.into_iter().chain(execs.starters());
+        let reported: Vec<usize> = all.filter(|(_, starter)| starter.has_reported()).map(|(at, _)| at).collect();
+        reported.into_iter().for_each(|at| self.starter_ready(at));
     }
 
     /// A starter has reported; its process may have ended before.

@@ -13,6 +13,10 @@ pub enum Due {
     Listen,
     /// A stop becomes a kill.
     Kill,
+    /// The output of the exec session at this place is not waited for any longer.
+    LastWords(usize),
+    /// Records of exec sessions that ended long ago go.
+    Expiry,
 }
 
 /// Deadlines, each of its kind once.
