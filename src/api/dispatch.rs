@@ -1,10 +1,8 @@
 //! From an HTTP request to its outcome: version, route, extraction, handler, common headers, one span.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
 use super::cx::Cx;
@@ -69,15 +67,15 @@ impl Api {
         let call = Call {
             cx: Cx::new(self.0.clone(), version, head.method, head.headers),
             params,
-            query: query::pairs(head.uri.query().unwrap_or_default()),
+            query: query::pairs(head.uri.query().unwrap_or_default())?,
             body: (!body.is_end()).then_some(body),
         };
         route.endpoint.call(call).await
     }
 }
 
-fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
-    percent_decode_str(path).decode_utf8().map_err(|_| ApiError::bad_request("invalid path: not UTF-8"))
+fn decode(path: &str) -> Result<String, ApiError> {
+    String::from_utf8(query::unescape(path)?).map_err(|_| ApiError::bad_request("invalid path: not UTF-8"))
 }
 
 /// The headers that every response has.

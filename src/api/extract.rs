@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::cx::Cx;
 use super::error::ApiError;
 use super::intake::Intake;
+use super::json;
 use super::operation::Operation;
 use super::query;
 
@@ -91,10 +92,7 @@ impl<T: DeserializeOwned + JsonSchema + Send> FromCall for Query<T> {
 
 impl<T: DeserializeOwned + JsonSchema + Send> FromCall for Json<T> {
     async fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        match MaybeJson::from_call(call).await? {
-            MaybeJson(Some(value)) => Ok(Self(value)),
-            MaybeJson(None) => Err(ApiError::bad_request("invalid JSON: got EOF while reading request body")),
-        }
+        MaybeJson::from_call(call).await?.0.map(Self).ok_or_else(nothing)
     }
 
     fn describe(op: &mut Operation<'_>) {
@@ -104,20 +102,20 @@ impl<T: DeserializeOwned + JsonSchema + Send> FromCall for Json<T> {
 
 impl<T: DeserializeOwned + JsonSchema + Send> FromCall for MaybeJson<T> {
     async fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        check_content_type(&call.cx, call.body.is_some())?;
         let Some(body) = call.body.take() else { return Ok(Self(None)) };
-        check_content_type(&call.cx, &body)?;
         let bytes = read_limited(body).await?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self(None));
+        let invalid = |err: &dyn std::fmt::Display| ApiError::bad_request(format!("invalid JSON: {err}"));
+        let (tree, rest) = json::parse(&bytes).map_err(|err| match err {
+            json::Syntax::Empty => nothing(),
+            err => invalid(&err),
+        })?;
+        let value = json::read(&tree).map_err(|err| invalid(&err))?;
+        // Go's decoder does not count a bracket that closes nothing.
+        match rest.iter().find(|byte| !b" \t\r\n".contains(byte)) {
+            None | Some(b']' | b'}') => Ok(Self(Some(value))),
+            Some(_) => Err(ApiError::bad_request("unexpected content after JSON")),
         }
-        // Every request is an object. serde would also read a list as a struct's fields in their order.
-        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            return Err(ApiError::bad_request("invalid JSON: cannot read a list as an object"));
-        }
-        // As in Go, `null` leaves the value as it was: empty.
-        serde_json::from_slice::<Option<T>>(&bytes)
-            .map(Self)
-            .map_err(|err| ApiError::bad_request(format!("invalid JSON: {err}")))
     }
 
     fn describe(op: &mut Operation<'_>) {
@@ -125,14 +123,29 @@ impl<T: DeserializeOwned + JsonSchema + Send> FromCall for MaybeJson<T> {
     }
 }
 
-/// As dockerd does: whatever has a body must say that it is JSON.
-fn check_content_type(cx: &Cx, body: &Intake) -> Result<(), ApiError> {
+fn nothing() -> ApiError {
+    ApiError::bad_request("invalid JSON: got EOF while reading request body")
+}
+
+/// As dockerd does: whatever has a body must say that it is JSON, and whoever says something must say that.
+fn check_content_type(cx: &Cx, has_body: bool) -> Result<(), ApiError> {
     let given = cx.header(header::CONTENT_TYPE.as_str()).unwrap_or("");
-    let media = given.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") || (given.is_empty() && body.is_end()) {
+    if given.is_empty() && !has_body {
         return Ok(());
     }
-    Err(ApiError::bad_request(format!("unsupported Content-Type header ({given}): must be 'application/json'")))
+    let mut parts = given.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let malformed = match (media, parts.filter(|part| !part.is_empty()).all(|part| part.contains('='))) {
+        ("", _) => Some("no media type"),
+        (_, false) => Some("invalid media parameter"),
+        _ => None,
+    };
+    let message = match malformed {
+        Some(why) => format!("malformed Content-Type header ({given}): mime: {why}"),
+        None if media.eq_ignore_ascii_case("application/json") => return Ok(()),
+        None => format!("unsupported Content-Type header ({given}): must be 'application/json'"),
+    };
+    Err(ApiError::bad_request(message))
 }
 
 /// Reads a body that fits into memory, of a client that has some patience left.

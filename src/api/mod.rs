@@ -12,7 +12,7 @@
 //! handlers                   what answers a route
 //! route                      what a route is
 //! extract, reply, cx         what handlers take, give, and know
-//! body, intake, hijack, query, gate
+//! body, intake, hijack, query, json, gate
 //!                            HTTP's bodies and connections; the way to the engine
 //! compat, types              what differs by version; what is on the wire
 //! error, version, operation, work
@@ -99,6 +99,7 @@ pub mod gate;
 pub mod handlers;
 pub mod hijack;
 pub mod intake;
+mod json;
 pub mod openapi;
 pub mod operation;
 mod query;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -20,8 +21,36 @@ pub(super) fn parse<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T
 }
 
 /// Splits and decodes a query string.
-pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+///
+/// # Errors
+/// 400 for what Go's `url.ParseQuery` refuses, in its words.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
+    let mut found = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        if pair.contains(';') {
+            return Err(ApiError::bad_request("invalid semicolon separator in query"));
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let text = |part: &str| unescape(&part.replace('+', " ")).map(|bytes| String::from_utf8_lossy(&bytes).into());
+        found.push((text(name)?, text(value)?));
+    }
+    Ok(found)
+}
+
+/// Undoes percent-encoding.
+///
+/// # Errors
+/// 400 for a `%` without two digits after it, in Go's words.
+pub(super) fn unescape(text: &str) -> Result<Vec<u8>, ApiError> {
+    let bad = text.match_indices('%').map(|(at, _)| &text.as_bytes()[at..]).find(|rest| {
+        let digits = rest.iter().skip(1).take(2).filter(|byte| byte.is_ascii_hexdigit());
+        digits.count() < 2
+    });
+    if let Some(rest) = bad {
+        let escape = String::from_utf8_lossy(&rest[..rest.len().min(3)]).into_owned();
+        return Err(ApiError::bad_request(format!("invalid URL escape {escape:?}")));
+    }
+    Ok(percent_decode_str(text).collect())
 }
 
 #[derive(Debug)]
@@ -181,7 +210,7 @@ mod tests {
     }
 
     fn read(query: &str) -> Result<Sample, ApiError> {
-        parse(&pairs(query))
+        parse(&pairs(query)?)
     }
 
     #[test]
@@ -202,5 +231,22 @@ mod tests {
         let message = |query| read(query).err().expect("refused").message().to_owned();
         assert_eq!(message("limit=ten"), "invalid value \"ten\" for parameter 'limit': not a number in range");
         assert_eq!(message("filters=%7B"), "invalid filter");
+    }
+
+    #[test]
+    fn queries_as_go_splits_them() {
+        let read = |query| pairs(query).map_err(|err| err.message().to_owned());
+        let two = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            read("&a=b+c&&d&=e&f=%3D%c3%a4%ff&g=h=i"),
+            Ok(vec![two("a", "b c"), two("d", ""), two("", "e"), two("f", "=\u{e4}\u{fffd}"), two("g", "h=i"),])
+        );
+        for (query, message) in [
+            ("a=%zz&b", "invalid URL escape \"%zz\""),
+            ("a=%4", "invalid URL escape \"%4\""),
+            ("a=1;b=2", "invalid semicolon separator in query"),
+        ] {
+            assert_eq!(read(query), Err(message.to_owned()));
+        }
     }
 }

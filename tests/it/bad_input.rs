@@ -31,6 +31,22 @@ fn bodies_that_are_no_requests() {
         send(body).expect(400).message();
     }
     send("{}").expect(400).message();
+    // What clients match.
+    for (body, message) in [
+        ("", "invalid JSON: got EOF while reading request body"),
+        (" ", "invalid JSON: got EOF while reading request body"),
+        ("{", "invalid JSON: unexpected EOF"),
+        ("{invalid", "invalid JSON: invalid character 'i' looking for beginning of object key string"),
+        ("{\"Image\": \"busybox\"} x", "unexpected content after JSON"),
+        (
+            "{\"HostConfig\": {\"shmSIZE\": \"big\"}}",
+            "invalid JSON: json: cannot unmarshal string into Go struct field HostConfig.HostConfig.ShmSize of type int64",
+        ),
+        ("[]", "invalid JSON: json: cannot unmarshal array into Go value of type"),
+    ] {
+        let said = send(body).expect(400).message();
+        assert!(said.starts_with(message), "{body}: {said}");
+    }
     let wrong =
         raw::request(&env.socket(), "POST", "/v1.51/containers/create", "text/plain", b"{\"Image\": \"busybox\"}")
             .expect(400)
@@ -41,6 +57,20 @@ fn bodies_that_are_no_requests() {
     let huge = format!("{{\"Image\": \"busybox\", \"User\": \"{}\"}}", "x".repeat(64 << 20));
     assert!([400, 413].contains(&send(&huge).status));
     assert_eq!(env.contents(), before);
+}
+
+#[test]
+fn names_in_a_body_fit_without_regard_to_case() {
+    let env = Env::with_busybox();
+    let body = br#"{"image":"nothing","IMAGE":"busybox","cmd":"true","LABELS":{"A":null},"env":null,
+        "hostconfig":{"readonlyROOTFS":true,"Binds":null},"Unknown":{"x":[{}]},"Domainname":"\ud800"}}"#;
+    let bytes: Vec<u8> = body.to_vec();
+    let reply = raw::request(&env.socket(), "POST", "/v1.51/containers/create?name=c1", "application/json", &bytes);
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let seen = env.get("/v1.51/containers/c1/json").expect(200).json();
+    assert_eq!(seen["HostConfig"]["ReadonlyRootfs"], true);
+    assert_eq!(seen["Config"]["Labels"], json!({"A": ""}));
+    assert_eq!(seen["Config"]["Cmd"], json!(["true"]));
 }
 
 #[test]

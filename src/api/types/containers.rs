@@ -3,30 +3,47 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::mounts::{MountPoint, mount_points};
 use super::networks::{NetworkSettings, SummaryNetworks};
 use crate::engine::Engine;
 use crate::engine::containers::{CreateRequest, Top, View};
-use crate::model::config::{ContainerConfig, Empty, object};
+use crate::model::config::{ContainerConfig, Empty};
 use crate::model::host_config::HostConfig;
 use crate::model::networking::NetworkingConfig;
 use crate::model::time::{SECOND, rfc3339};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 
 /// Body of `POST /containers/create`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, JsonSchema)]
 pub struct CreateBody {
     /// The portable half.
     #[serde(flatten)]
     pub config: ContainerConfig,
     /// The half that concerns the host.
-    #[serde(rename = "HostConfig", default, deserialize_with = "object")]
+    #[serde(rename = "HostConfig", default)]
     pub host_config: Option<HostConfig>,
     /// Networks.
-    #[serde(rename = "NetworkingConfig", default, deserialize_with = "object")]
+    #[serde(rename = "NetworkingConfig", default)]
     pub networking_config: Option<NetworkingConfig>,
+}
+
+/// Not by serde's `flatten`, which knows names only as they are written.
+impl<'de> Deserialize<'de> for CreateBody {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "container.CreateRequest")]
+        struct CreateRequest(ContainerConfig, Host);
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "PascalCase", default)]
+        struct Host {
+            host_config: Option<HostConfig>,
+            networking_config: Option<NetworkingConfig>,
+        }
+        let CreateRequest(config, host) = CreateRequest::deserialize(de)?;
+        Ok(Self { config, host_config: host.host_config, networking_config: host.networking_config })
+    }
 }
 
 impl CreateBody {
