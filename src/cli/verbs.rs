@@ -11,7 +11,7 @@ use super::run::wait_readable;
 use crate::engine::containers::{ListOptions, LogOptions, Round};
 use crate::engine::{self, Engine};
 use crate::image::Store;
-use crate::image::load::Progress;
+use crate::image::outcome::Progress;
 use crate::model::ErrorKind;
 use crate::model::ids::short;
 use crate::model::time::{human_duration, now};

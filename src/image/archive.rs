@@ -1,7 +1,6 @@
 //! What an archive of images says is in it: `docker save`'s manifest.json, or an OCI layout's index.json.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use crate::model::reference::{Reference, sha256_hex};
 
 use super::config::host_architecture;
 use super::meta::Descriptor;
+use super::platform::Platform;
 use super::spool::Spooled;
 use super::unpack::clean;
 use super::{Error, Result};
@@ -38,26 +38,6 @@ pub struct Plan {
     pub names: Vec<Reference>,
     /// Its manifest's path and descriptor, if there is one.
     pub manifest: Option<(Vec<u8>, Descriptor)>,
-}
-
-/// Which image of several for different machines is meant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Platform {
-    /// Operating system.
-    pub os: String,
-    /// Processor architecture in Go's words.
-    pub architecture: String,
-    /// Its variant, or empty.
-    pub variant: String,
-}
-
-/// `os/architecture[/variant]`.
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
-    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

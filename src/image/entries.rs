@@ -6,11 +6,13 @@
 use std::io::{self, Read};
 use std::mem;
 
+use super::pax::{MAX_FRAGMENTS, Pax, invalid};
+
 const BLOCK: usize = 512;
 /// Largest extension header (long name, pax records) in bytes; Go's reader has the same.
 const MAX_EXTENSION: u64 = 1 << 20;
-/// Most fragments of a sparse file.
-const MAX_FRAGMENTS: usize = 1 << 16;
+/// Most bytes of all the extension headers of one entry.
+const MAX_EXTENSIONS: u64 = 4 * MAX_EXTENSION;
 
 /// A sparse file's length and its fragments: offset and length of each.
 type Sparse = (u64, Vec<(u64, u64)>);
@@ -69,17 +71,12 @@ pub struct Entries<R> {
     inner: R,
     remaining: u64,
     padding: u64,
-    global: Pax,
-}
-
-fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 impl<R: Read> Entries<R> {
     /// Starts at the beginning of an archive.
     pub fn new(inner: R) -> Self {
-        Self { inner, remaining: 0, padding: 0, global: Pax::default() }
+        Self { inner, remaining: 0, padding: 0 }
     }
 
     /// The source, wherever reading has come to.
@@ -92,20 +89,23 @@ impl<R: Read> Entries<R> {
     /// # Errors
     /// `InvalidData` for a malformed header, `UnexpectedEof` for a truncated archive, and the source's own.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        let mut pax = self.global.clone();
-        let (mut long_name, mut long_link) = (None, None);
+        let (mut pax, mut long_name, mut long_link) = (Pax::default(), None, None);
+        let mut extensions = 0u64;
         loop {
             self.skip_rest()?;
             let Some(block) = self.header_block()? else { return Ok(None) };
             let flag = block[156];
             let size = u64::try_from(number(&block[124..136])?).map_err(|_| invalid("negative size in tar header"))?;
+            if b"xgLK".contains(&flag) {
+                extensions = extensions.saturating_add(size);
+                if extensions > MAX_EXTENSIONS {
+                    return Err(invalid("tar extension headers too large"));
+                }
+            }
             match flag {
                 b'x' => pax.parse(&self.extension(size)?)?,
-                b'g' => {
-                    let data = self.extension(size)?;
-                    self.global.parse(&data)?;
-                    pax.parse(&data)?;
-                }
+                // As Docker has it: what is said of all entries is said of none. It is git's comment, mostly.
+                b'g' => drop(self.extension(size)?),
                 b'L' => long_name = Some(until_nul(&self.extension(size)?).to_vec()),
                 b'K' => long_link = Some(until_nul(&self.extension(size)?).to_vec()),
                 _ => return self.entry(&block, size, pax, long_name, long_link).map(Some),
@@ -288,91 +288,6 @@ impl<R: Read> Read for Entries<R> {
     }
 }
 
-/// What pax records say; each overrides the header's field.
-#[derive(Debug, Clone, Default)]
-struct Pax {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    sparse_name: Option<Vec<u8>>,
-    sparse_size: Option<u64>,
-    sparse_in_data: bool,
-    sparse_map: Vec<(u64, u64)>,
-    sparse_offset: u64,
-}
-
-impl Pax {
-    fn parse(&mut self, mut data: &[u8]) -> io::Result<()> {
-        let malformed = || invalid("malformed pax record");
-        while !data.is_empty() {
-            let space = data.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
-            let length: usize = ascii(&data[..space]).ok_or_else(malformed)?;
-            let record = data.get(space + 1..length).ok_or_else(malformed)?;
-            let record = record.strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
-            self.set(&record[..equals], &record[equals + 1..]).ok_or_else(malformed)?;
-            data = &data[length..];
-        }
-        Ok(())
-    }
-
-    /// None if the value does not fit the key. Unknown keys say nothing about the file's content and are passed over.
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.retain(|(have, _)| have != name);
-            self.xattrs.push((name.to_vec(), value.to_vec()));
-            return Some(());
-        }
-        match key {
-            b"path" => self.path = (!value.is_empty()).then(|| value.to_vec()),
-            b"linkpath" => self.link = (!value.is_empty()).then(|| value.to_vec()),
-            b"size" => self.size = Some(length(value)?),
-            b"uid" => self.uid = Some(ascii(value)?),
-            b"gid" => self.gid = Some(ascii(value)?),
-            b"mtime" => self.mtime = Some(pax_time(value)?),
-            b"GNU.sparse.major" => self.sparse_in_data = value == b"1",
-            b"GNU.sparse.name" => self.sparse_name = Some(value.to_vec()),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = Some(length(value)?),
-            b"GNU.sparse.offset" => self.sparse_offset = ascii(value)?,
-            b"GNU.sparse.numbytes" => self.sparse_map.push((self.sparse_offset, ascii(value)?)),
-            b"GNU.sparse.map" => {
-                let numbers: Option<Vec<u64>> = value.split(|byte| *byte == b',').map(ascii).collect();
-                self.sparse_map = numbers?.as_chunks::<2>().0.iter().map(|pair| (pair[0], pair[1])).collect();
-            }
-            _ => {}
-        }
-        (self.sparse_map.len() <= MAX_FRAGMENTS).then_some(())
-    }
-}
-
-fn ascii<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// A length in bytes; no file system has longer files.
-fn length(text: &[u8]) -> Option<u64> {
-    ascii(text).filter(|length| i64::try_from(*length).is_ok())
-}
-
-/// Decimal seconds with an optional fraction, possibly negative.
-fn pax_time(value: &[u8]) -> Option<(i64, u32)> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = seconds.parse().ok()?;
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
-    match (text.starts_with('-'), nanos) {
-        (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos)),
-        _ => Some((seconds, nanos)),
-    }
-}
-
 /// A numeric field: octal digits, or base 256 if the first byte's top bit is set.
 fn number(field: &[u8]) -> io::Result<i64> {
     if field[0] & 0x80 != 0 {
@@ -442,8 +357,6 @@ mod tests {
         assert_eq!(number(b"\x80\0\0\0\0\0\x01\0").expect("base 256"), 256);
         assert_eq!(number(b"\xff\xff\xff\xff\xff\xff\xff\xfe").expect("negative"), -2);
         assert!(number(b"9\0").is_err());
-        assert_eq!(pax_time(b"-1.25"), Some((-2, 750_000_000)));
-        assert_eq!(pax_time(b"12.5"), Some((12, 500_000_000)));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Image {
 /// To use it, hold [`Store::hold`] from before until the record that names its layers is written.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Ambiguous`], [`Error::Reference`], or those of the file system.
+/// [`Error::Missing`], [`Error::Reference`], or those of the file system.
 pub fn resolve(store: &Store, name: &str) -> Result<Image> {
     let meta = store.meta(&store.find(name)?)?;
     let config = store.config(&meta.id)?;
@@ -95,14 +95,14 @@ impl Store {
         let reference = Reference::parse(name).map(Reference::lookup_key);
         if let Ok(reference) = &reference
             && let Some(id) = self.read_ref(reference)?
+            && self.meta_path(&id).exists()
         {
             return Ok(id);
         }
         if is_id_prefix(bare) {
-            match self.ids_with_prefix(bare)?.as_slice() {
-                [] => {}
-                [id] => return Ok(id.clone()),
-                _ => return Err(Error::Ambiguous(name.to_owned())),
+            // Of an ambiguous one nobody knows which is meant: Docker says that there is none.
+            if let [id] = self.ids_with_prefix(bare)?.as_slice() {
+                return Ok(id.clone());
             }
         }
         // A digest names a manifest; an image that was loaded here is also found by its own id after the name.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::sync::mpsc;
 use std::thread;
 
 use sha2::{Digest, Sha256};
@@ -11,13 +12,13 @@ use crate::model::ids::hex;
 use crate::model::reference::Reference;
 use crate::model::time;
 
-use super::archive::Platform;
 use super::chain::chain_ids;
 use super::changes;
 use super::config::{History, ImageConfig, RootFs, host_architecture};
 use super::layers::{Extracted, extract};
-use super::load::{Loaded, Progress};
 use super::meta::{Descriptor, ImageMeta, LayerRef};
+use super::outcome::{Loaded, Progress};
+use super::platform::Platform;
 use super::publish::{Ready, publish};
 use super::spool::{Spool, Spooled};
 use super::staging::Staging;
@@ -45,11 +46,14 @@ pub struct Import {
 /// [`Error::Invalid`] for bad changes, [`Error::Archive`], [`Error::Unpack`] and [`Error::Read`] for a bad archive, and
 /// those of the file system. Nothing is left behind.
 pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<Loaded> {
+    let platform = import.platform.unwrap_or_default();
+    if !["", "linux"].contains(&platform.os.as_str()) {
+        return Err(Error::Invalid("operating system is not supported".to_owned()));
+    }
     let config = changes::apply(&import.changes)?;
     let staging = Staging::new(store)?;
     let (blob, layer) = receive(&staging, body)?;
     let diff_id = layer.diff_id.clone().unwrap_or_else(|| format!("sha256:{}", blob.hex));
-    let platform = import.platform.unwrap_or_default();
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
     let created = time::rfc3339(time::now());
     let message = or(import.message, "Imported from -");
@@ -78,6 +82,7 @@ pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<L
         blob: Descriptor { media_type, digest: format!("sha256:{}", blob.hex), size: blob.size },
         size: layer.unpacked.size,
     };
+    layer.seal(&layer_ref, "")?;
     let ready = Ready {
         meta: ImageMeta::new(format!("sha256:{config_hex}"), &config, vec![layer_ref]),
         names: import.name.into_iter().collect(),
@@ -96,6 +101,8 @@ fn receive(staging: &Staging, mut body: impl Read + Send) -> Result<(Spooled, Ex
     let reader = spool.reader();
     let dir = staging.join("layer");
     thread::scope(|scope| {
+        let (written, bytes) = mpsc::channel();
+        scope.spawn(move || staging.disk().follow(&bytes));
         let worker = scope.spawn(move || extract(reader, &dir, &Privilege::of_this_process()));
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -103,8 +110,10 @@ fn receive(staging: &Staging, mut body: impl Read + Send) -> Result<(Spooled, Ex
             if count == 0 {
                 break;
             }
+            let _ = written.send(count as u64);
             spool.write(&buffer[..count])?;
         }
+        drop(written);
         let blob = spool.finish();
         if blob.size == 0 {
             return Err(Error::Archive("the archive is empty".to_owned()));

@@ -5,7 +5,11 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::holder;
+use crate::state::atomic::{self, Durability};
+
 use super::compress::{self, Format, Hashing};
+use super::meta::{LayerRecord, LayerRef};
 use super::unpack::{Privilege, UnpackError, Unpacked, unpack};
 use super::{Error, Result};
 
@@ -20,6 +24,32 @@ pub struct Extracted {
     pub format: Format,
     /// What came of it.
     pub unpacked: Unpacked,
+}
+
+impl Extracted {
+    /// Writes the layer's record into its directory: from then on it is one, and can be moved to its place.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn seal(&self, layer: &LayerRef, parent: &str) -> Result<()> {
+        let record = LayerRecord {
+            diff_id: layer.diff_id.clone(),
+            parent: parent.to_owned(),
+            size: self.unpacked.size,
+            blob: layer.blob.clone(),
+            ids: map_id()?,
+            notes: self.unpacked.notes.clone(),
+        };
+        Ok(atomic::write_json(&self.dir.join("layer.json"), &record, Durability::Process)?)
+    }
+}
+
+/// The name of this process's id maps.
+///
+/// # Errors
+/// /proc is not there.
+pub fn map_id() -> Result<String> {
+    holder::map_id().map_err(Error::at(Path::new("/proc/self/uid_map")))
 }
 
 /// Unpacks a layer into `dir/diff`; `dir` must not exist. On an error its owner removes it.

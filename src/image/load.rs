@@ -11,15 +11,17 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::model::reference::{Reference, sha256_hex};
+use crate::model::reference::sha256_hex;
 
-use super::archive::{Files, Plan, Platform};
+use super::archive::{Files, Plan};
 use super::chain::chain_ids;
 use super::compress::{self, Format, HEAD};
 use super::config::ImageConfig;
 use super::entries::{Entries, Entry, Kind};
 use super::layers::{Extracted, extract, extract_file};
 use super::meta::{Descriptor, ImageMeta, LayerRef};
+use super::outcome::{Loaded, Progress};
+use super::platform::Platform;
 use super::publish::{Ready, publish};
 use super::spool::{Spool, SpoolReader, Spooled, Twin};
 use super::staging::Staging;
@@ -30,42 +32,6 @@ const BUFFER: usize = 1 << 20;
 /// Bytes of a layer between two reports of progress.
 const REPORT_EVERY: u64 = 8 << 20;
 const MAX_THREADS: usize = 8;
-
-/// What happens while loading, as it happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// A layer is arriving.
-    Layer {
-        /// What it is called in the archive, shortened.
-        name: String,
-        /// Bytes so far.
-        current: u64,
-        /// Bytes in all.
-        total: u64,
-    },
-    /// A name that another image had is now the loaded one's.
-    Renamed {
-        /// The name.
-        name: Reference,
-        /// The other image.
-        old: String,
-    },
-    /// An image is there under this name.
-    Loaded(Reference),
-    /// An image is there and has no name.
-    LoadedId(String),
-    /// Something that could not be kept.
-    Note(String),
-}
-
-/// An image that was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loaded {
-    /// `sha256:…`.
-    pub id: String,
-    /// The names it was given.
-    pub names: Vec<Reference>,
-}
 
 struct Job {
     path: Vec<u8>,
@@ -112,11 +78,13 @@ fn receive(
     let known = Known::find(store)?;
     let privilege = Privilege::of_this_process();
     let (jobs, queue) = mpsc::channel::<Job>();
+    let (written, bytes) = mpsc::channel();
     let queue = Mutex::new(queue);
     let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_THREADS);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&queue, staging, &privilege))).collect();
-        let spooled = spool_all(store, staging, body, &known, jobs, progress);
+        scope.spawn(move || staging.disk().follow(&bytes));
+        let spooled = spool_all(store, staging, body, &known, (jobs, written), progress);
         // The workers end once the queue is at its end; a broken spool ends its reader.
         let mut outcomes = Outcomes::new();
         for worker in workers {
@@ -141,7 +109,7 @@ fn spool_all(
     staging: &Staging,
     body: impl Read + Send,
     known: &Known,
-    jobs: mpsc::Sender<Job>,
+    (jobs, written): (mpsc::Sender<Job>, mpsc::Sender<u64>),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Files> {
     let (_, body) = compress::plain(body).map_err(Error::Read)?;
@@ -163,7 +131,8 @@ fn spool_all(
                     // Without workers the layer is unpacked when it is needed.
                     let _ = jobs.send(job);
                 };
-                let mut arriving = Arriving { entry: &entry, data: &mut entries, buffer: &mut buffer, progress };
+                let mut arriving =
+                    Arriving { entry: &entry, data: &mut entries, buffer: &mut buffer, written: &written, progress };
                 let file = arriving.spool(store, &place, known, &begin)?;
                 files.add(path, file);
             }
@@ -180,6 +149,8 @@ struct Arriving<'a, R> {
     entry: &'a Entry,
     data: &'a mut R,
     buffer: &'a mut [u8],
+    /// To be told of bytes that go to disk.
+    written: &'a mpsc::Sender<u64>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
@@ -202,7 +173,11 @@ impl<R: Read> Arriving<'_, R> {
             let mut spool = Spool::create(place)?;
             begin(&spool);
             spool.write(&head)?;
-            self.rest(&head, true, |bytes| spool.write(bytes))?;
+            let written = self.written;
+            self.rest(&head, true, |bytes| {
+                let _ = written.send(bytes.len() as u64);
+                spool.write(bytes)
+            })?;
             return Ok(spool.finish());
         };
         let (mut twin, mut spool) = (Some(twin), None::<Spool>);
@@ -292,11 +267,17 @@ fn prepare(
     let mut ready = Ready { names: plan.names, ..Ready::default() };
     let mut layers = Vec::new();
     let mut new_layers = BTreeMap::new();
+    let mut below = String::new();
     for ((chain, diff_id), path) in chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&plan.layers) {
         let file = files.need(path)?;
-        let known = store.layer(&chain).filter(|layer| layer.diff_id == *diff_id).map(|layer| layer.size);
-        let brought = || earlier.iter().find_map(|image| Some(image.new_layers.get(&chain)?.unpacked.size));
-        let size = match known.or_else(brought) {
+        let media_type = Format::of_file(&file.path)?.layer_media_type().to_owned();
+        let blob = Descriptor { media_type, digest: format!("sha256:{}", file.hex), size: file.size };
+        ready.blobs.push((file.path.clone(), file.hex.clone()));
+        let mut layer = LayerRef { chain, diff_id: diff_id.clone(), blob, size: 0 };
+        let chain = &layer.chain;
+        let known = store.kept_layer(chain)?.filter(|known| known.diff_id == *diff_id).map(|known| known.size);
+        let brought = || earlier.iter().find_map(|image| Some(image.new_layers.get(chain)?.unpacked.size));
+        layer.size = match known.or_else(brought) {
             Some(size) => size,
             None => {
                 let extracted = match outcomes.remove(path) {
@@ -304,15 +285,14 @@ fn prepare(
                     None => extract_file(&file.path, &staging.join(format!("late-{chain}")))?,
                 };
                 check_diff_id(&extracted, file, diff_id)?;
+                extracted.seal(&layer, &below)?;
                 let size = extracted.unpacked.size;
                 new_layers.insert(chain.clone(), extracted);
                 size
             }
         };
-        let media_type = Format::of_file(&file.path)?.layer_media_type().to_owned();
-        let blob = Descriptor { media_type, digest: format!("sha256:{}", file.hex), size: file.size };
-        ready.blobs.push((file.path.clone(), file.hex.clone()));
-        layers.push(LayerRef { chain, diff_id: diff_id.clone(), blob, size });
+        below.clone_from(&layer.chain);
+        layers.push(layer);
     }
     ready.meta = ImageMeta::new(format!("sha256:{}", config_file.hex), &config, layers);
     ready.blobs.push((config_file.path.clone(), config_file.hex.clone()));
@@ -337,5 +317,7 @@ fn check_diff_id(extracted: &Extracted, file: &Spooled, want: &str) -> Result<()
     )))
 }
 
+#[cfg(test)]
+mod repair_tests;
 #[cfg(test)]
 mod tests;

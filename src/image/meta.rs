@@ -75,6 +75,8 @@ pub struct LayerRecord {
     pub size: u64,
     /// The archive it was unpacked from.
     pub blob: Descriptor,
+    /// The id maps by which its files have their owners.
+    pub ids: String,
     /// What could not be kept, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -1,19 +1,26 @@
-//! Moves what was made in a staging directory to its place, under the lock and in an order that a kill cannot spoil:
-//! blobs and layers first, then the image's record, its names last.
+//! Moves what was made in a staging directory to its place, under the lock and in an order that neither a kill nor a
+//! loss of power can spoil: all files are synced before any of them gets its name; blobs and layers first, then the
+//! image's record, its names last.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::model::reference::Reference;
+use crate::model::reference::{Reference, sha256_hex};
 use crate::model::time;
-use crate::state::atomic::{self, Durability};
+use crate::state::atomic;
 
+use super::garbage::collect;
 use super::layers::{Extracted, extract_file};
-use super::load::{Loaded, Progress};
-use super::meta::{ImageMeta, LayerRecord};
+use super::meta::ImageMeta;
+use super::outcome::{Loaded, Progress};
 use super::staging::Staging;
-use super::{Result, Store};
+use super::{Error, Result, Store};
+
+/// Largest file that is compared with the store's, in bytes: configurations and manifests.
+const MAX_COMPARED: u64 = 16 << 20;
 
 /// An image that is ready to be moved to its place.
 #[derive(Debug, Default)]
@@ -24,11 +31,11 @@ pub struct Ready {
     pub names: Vec<Reference>,
     /// Its blobs: where each is now, and its hash in hexadecimal.
     pub blobs: Vec<(PathBuf, String)>,
-    /// By chain id, those of its layers that the store did not have.
+    /// By chain id, those of its layers that the store did not have, sealed.
     pub new_layers: BTreeMap<String, Extracted>,
 }
 
-/// Makes the images be there.
+/// Makes the images be there: when this returns, also after a loss of power.
 ///
 /// # Errors
 /// Those of the file system. Then some of the images may be there, each whole.
@@ -38,78 +45,109 @@ pub fn publish(
     mut ready: Vec<Ready>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Loaded>> {
+    staging.unsettled()?;
     let (mut loaded, mut said) = (Vec::new(), Vec::new());
     loop {
-        let _lock = store.lock()?;
+        // Without the lock: it waits for the disk. What the store has already needs no sync.
+        let synced = ready.iter().any(|image| brings_anything(store, image));
+        if synced {
+            staging.disk().sync()?;
+        }
+        let lock = store.lock()?;
         // A layer that was there before may have been deleted meanwhile: unpack it after all, without the lock.
-        let gone = missing_layer(store, &ready);
-        if let Some((image, chain, blob)) = gone {
-            drop(_lock);
-            let extracted = extract_file(&blob, &staging.join(format!("again-{chain}")))?;
-            ready[image].new_layers.insert(chain, extracted);
+        if let Some((image, at, blob)) = missing_layer(store, &ready)? {
+            drop(lock);
+            again(staging, &mut ready[image], at, &blob)?;
             continue;
         }
         for image in &ready {
-            place(store, image)?;
+            place(store, staging, image, synced)?;
         }
+        atomic::sync(&[&store.blobs_dir(), &store.layers_dir()])?;
         for image in ready {
             loaded.push(record(store, image, &mut said)?);
         }
+        if staging.found_unsettled() {
+            collect(store, &lock, staging)?;
+        }
         break;
     }
+    staging.settled();
     said.into_iter().for_each(progress);
     Ok(loaded)
 }
 
-/// The first layer that neither the store nor any of the images brings, and the blob to make it from.
-fn missing_layer(store: &Store, ready: &[Ready]) -> Option<(usize, String, PathBuf)> {
-    let brought = |chain: &str| ready.iter().any(|image| image.new_layers.contains_key(chain));
-    ready.iter().enumerate().find_map(|(at, image)| {
-        let gone = |chain: &str| !brought(chain) && store.layer(chain).is_none();
-        let layer = image.meta.layers.iter().find(|layer| gone(&layer.chain))?;
-        let hex = layer.blob.digest.trim_start_matches("sha256:");
-        let (path, _) = image.blobs.iter().find(|(_, have)| have == hex)?;
-        Some((at, layer.chain.clone(), path.clone()))
-    })
+fn brings_anything(store: &Store, image: &Ready) -> bool {
+    !image.new_layers.is_empty() || image.blobs.iter().any(|(path, hex)| !is_same(path, &store.blob(hex)))
 }
 
-fn place(store: &Store, image: &Ready) -> Result<()> {
-    for (path, hex) in &image.blobs {
-        move_unless_there(path, &store.blob(hex))?;
-    }
-    let mut parent = String::new();
-    for layer in &image.meta.layers {
-        if let Some(extracted) = image.new_layers.get(&layer.chain) {
-            let record = LayerRecord {
-                diff_id: layer.diff_id.clone(),
-                parent: std::mem::take(&mut parent),
-                size: layer.size,
-                blob: layer.blob.clone(),
-                notes: extracted.unpacked.notes.clone(),
-            };
-            let target = store.layers_dir().join(&layer.chain);
-            if extracted.dir.exists() && !target.exists() {
-                atomic::write_json(&extracted.dir.join("layer.json"), &record, Durability::Process)?;
+/// The first layer that neither the store nor any of the images brings: whose, which one, and the blob to make it from.
+fn missing_layer(store: &Store, ready: &[Ready]) -> Result<Option<(usize, usize, PathBuf)>> {
+    let brought = |chain: &str| ready.iter().any(|image| image.new_layers.contains_key(chain));
+    for (image, one) in ready.iter().enumerate() {
+        for (at, layer) in one.meta.layers.iter().enumerate() {
+            if !brought(&layer.chain) && store.accepted_layer(&layer.chain)?.is_none() {
+                let hex = sha256_hex(&layer.blob.digest).unwrap_or_default();
+                let blob = one.blobs.iter().find(|(_, have)| have == hex);
+                let blob = blob.ok_or_else(|| Error::Archive(format!("layer {} vanished", layer.chain)))?;
+                return Ok(Some((image, at, blob.0.clone())));
             }
-            move_unless_there(&extracted.dir, &target)?;
         }
-        parent.clone_from(&layer.chain);
+    }
+    Ok(None)
+}
+
+fn again(staging: &Staging, image: &mut Ready, at: usize, blob: &Path) -> Result<()> {
+    let layer = &image.meta.layers[at];
+    let extracted = extract_file(blob, &staging.join(format!("again-{}", layer.chain)))?;
+    let below = at.checked_sub(1).map_or("", |below| image.meta.layers[below].chain.as_str());
+    extracted.seal(layer, below)?;
+    image.new_layers.insert(layer.chain.clone(), extracted);
+    Ok(())
+}
+
+fn place(store: &Store, staging: &Staging, image: &Ready, synced: bool) -> Result<()> {
+    for (path, hex) in &image.blobs {
+        let there = store.blob(hex);
+        // Two images of one archive can share a file: then it is there by now.
+        if path.exists() && !is_same(path, &there) {
+            // What is there may be damaged: this one was just read as a whole.
+            if !synced {
+                File::open(path).and_then(|file| file.sync_all()).map_err(Error::at(path))?;
+            }
+            fs::rename(path, &there).map_err(Error::at(path))?;
+        }
+    }
+    for (chain, layer) in &image.new_layers {
+        store.put_layer(staging, chain, layer)?;
     }
     Ok(())
 }
 
-/// The source may be gone as well: two images of one archive can share it.
-fn move_unless_there(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() { Ok(()) } else { fs::rename(from, to).map_err(super::Error::at(from)) }
+/// Whether these are one file, or small ones with the same content.
+fn is_same(path: &Path, there: &Path) -> bool {
+    let (Ok(one), Ok(two)) = (fs::metadata(path), fs::metadata(there)) else { return false };
+    if (one.dev(), one.ino()) == (two.dev(), two.ino()) {
+        return true;
+    }
+    let read = |path| {
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_COMPARED).read_to_end(&mut bytes)).map(|_| bytes)
+    };
+    one.len() == two.len() && one.len() < MAX_COMPARED && matches!((read(path), read(there)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn record(store: &Store, image: Ready, said: &mut Vec<Progress>) -> Result<Loaded> {
     let mut meta = image.meta;
+    // One that cannot be read is replaced.
     if let Ok(old) = store.meta(&meta.id) {
         meta.last_tagged = old.last_tagged;
         meta.manifest = meta.manifest.or(old.manifest);
         // The blobs of the old record may be the ones it was pulled with; they stay while the record names them.
-        meta.layers = old.layers;
+        let there = |digest: &str| sha256_hex(digest).is_some_and(|hex| store.blob(hex).exists());
+        if old.layers.len() == meta.layers.len() && old.layers.iter().all(|layer| there(&layer.blob.digest)) {
+            meta.layers = old.layers;
+        }
     }
     if !image.names.is_empty() {
         meta.last_tagged = time::now();

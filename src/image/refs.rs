@@ -47,6 +47,24 @@ impl Store {
         }
     }
 
+    /// Takes away names that mean none of these images, and files that are no names. The caller holds the lock.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove_dangling(&self, has: impl Fn(&str) -> bool) -> Result<()> {
+        for path in Self::list(&self.refs_dir())? {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let named = parse(&String::from_utf8_lossy(&bytes));
+            if named.as_ref().is_some_and(|one| has(&one.id)) {
+                continue;
+            }
+            let name = named.map_or_else(|| path.display().to_string(), |one| one.name.to_string());
+            tracing::warn!("removed a name without an image: {name}");
+            fs::remove_file(&path).map_err(Error::at(&path))?;
+        }
+        Ok(())
+    }
+
     /// All names, in order. Unreadable files are passed over.
     ///
     /// # Errors
@@ -65,10 +83,10 @@ impl Store {
     /// # Errors
     /// Those of the file system.
     pub fn write_ref(&self, name: &Reference, id: &str) -> Result<()> {
-        Ok(atomic::write(&self.ref_path(name), format!("{id} {name}\n").as_bytes(), Durability::Process)?)
+        Ok(atomic::write(&self.ref_path(name), format!("{id} {name}\n").as_bytes(), Durability::Disk)?)
     }
 
-    /// Takes a name away; it may be gone already. The caller holds the lock.
+    /// Takes a name away; it may be gone already. The caller holds the lock, and syncs.
     ///
     /// # Errors
     /// Those of the file system.

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::reference::sha256_hex;
+use crate::state;
 use crate::state::atomic::{self, Durability};
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
@@ -28,8 +29,13 @@ impl Store {
     pub fn open(home: &Home) -> Result<Self> {
         let store = Self { home: home.clone(), root: home.images() };
         let dirs = [store.blobs_dir(), store.layers_dir(), store.refs_dir(), store.meta_dir(), store.tmp_dir()];
+        let mut made = false;
         for dir in dirs.into_iter().filter(|dir| !dir.is_dir()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::at(&dir))?;
+            made = true;
+        }
+        if made {
+            atomic::sync(&[&home.data, &store.root, &store.root.join("blobs")])?;
         }
         Ok(store)
     }
@@ -90,28 +96,69 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], or those of the file system.
     pub fn meta(&self, id: &str) -> Result<ImageMeta> {
-        let hex = sha256_hex(id).ok_or_else(|| Error::Missing(id.to_owned()))?;
-        match atomic::read_json(&self.meta_dir().join(format!("{hex}.json"))) {
-            Err(crate::state::Error::Missing(_)) => Err(Error::Missing(id.to_owned())),
+        sha256_hex(id).ok_or_else(|| Error::Missing(id.to_owned()))?;
+        match Self::read_meta(&self.meta_path(id)) {
+            Err(state::Error::Missing(_)) => Err(Error::Missing(id.to_owned())),
             other => Ok(other?),
         }
     }
 
+    /// Reads the record of an image; one of another image than its name says is no record.
+    pub(super) fn read_meta(path: &Path) -> state::Result<ImageMeta> {
+        let meta: ImageMeta = atomic::read_json(path)?;
+        if sha256_hex(&meta.id).is_some_and(|hex| path.file_stem().is_some_and(|stem| stem == hex)) {
+            return Ok(meta);
+        }
+        let source = serde::de::Error::custom("it is not of this image");
+        Err(state::Error::Corrupt { path: path.to_owned(), source })
+    }
+
     /// The records of all images. One that vanishes meanwhile or cannot be read is passed over, the latter with a
-    /// warning.
+    /// warning: [`Store::set_aside`] takes it away.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn metas(&self) -> Result<Vec<ImageMeta>> {
         let mut metas = Vec::new();
         for path in Self::list(&self.meta_dir())? {
-            match atomic::read_json(&path) {
+            match Self::read_meta(&path) {
                 Ok(meta) => metas.push(meta),
-                Err(crate::state::Error::Missing(_)) => {}
+                Err(state::Error::Missing(_)) => {}
                 Err(err) => tracing::warn!("image record passed over: {err}"),
             }
         }
         Ok(metas)
+    }
+
+    /// Takes away what stands in the place of a record and can never be read: then nothing refers to what it referred to,
+    /// and its image can be loaded again. A person finds it in `unreadable/`. The caller holds the lock.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn set_aside(&self, path: &Path, why: &dyn std::fmt::Display) -> Result<()> {
+        let aside = self.root.join("unreadable");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&aside).map_err(Error::at(&aside))?;
+        let target = aside.join(path.file_name().unwrap_or_default());
+        tracing::warn!("set aside as {}: {why}", target.display());
+        fs::rename(path, &target).map_err(Error::at(path))
+    }
+
+    /// The file of an image's record, by its id.
+    pub(super) fn meta_path(&self, id: &str) -> PathBuf {
+        self.meta_dir().join(format!("{}.json", sha256_hex(id).unwrap_or(id)))
+    }
+
+    /// The boot in which the store was last gone through as a whole: after a loss of power there may be anything in it.
+    pub(super) fn swept_in(&self) -> PathBuf {
+        self.root.join("swept-in-boot")
+    }
+
+    /// Makes what was done to names and records survive a loss of power.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sync_names(&self) -> Result<()> {
+        Ok(atomic::sync(&[&self.meta_dir(), &self.refs_dir()])?)
     }
 
     /// Ids of images (`sha256:…`) whose hexadecimal part begins so.
@@ -126,8 +173,7 @@ impl Store {
     /// # Errors
     /// Those of the file system.
     pub fn write_meta(&self, meta: &ImageMeta) -> Result<()> {
-        let hex = sha256_hex(&meta.id).unwrap_or(&meta.id);
-        Ok(atomic::write_json(&self.meta_dir().join(format!("{hex}.json")), meta, Durability::Disk)?)
+        Ok(atomic::write_json(&self.meta_path(&meta.id), meta, Durability::Disk)?)
     }
 
     /// The record of a layer that is unpacked; none if it is not.

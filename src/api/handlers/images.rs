@@ -10,9 +10,9 @@ use crate::api::types::images::{
 use crate::api::{ApiError, Cx, Empty, JsonLines, Output, Path, Query, Reply, Stream, Upload, compat};
 use crate::engine::images::{ListOptions, parse_platform, repository_and_tag};
 use crate::engine::{self, Engine};
-use crate::image::archive::Platform;
 use crate::image::import::Import;
-use crate::image::load::Progress;
+use crate::image::outcome::Progress;
+use crate::image::platform::Platform;
 use crate::image::staging::Staging;
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;

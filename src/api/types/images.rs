@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::containers::DRIVER;
 use crate::engine::images::{self, Details, RemovedItem};
-use crate::image::load::Progress;
 use crate::image::meta::Descriptor;
+use crate::image::outcome::Progress;
 use crate::model::config::{ContainerConfig, Healthcheck, Set};
 use crate::model::time::{SECOND, rfc3339};
 

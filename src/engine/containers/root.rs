@@ -57,6 +57,11 @@ impl Engine {
     /// Puts a copy of the layers into a directory.
     pub(super) fn copy_layers(&self, layers: &[String], target: &Path) -> Result<()> {
         let store = Store::open(&self.home)?;
+        // Whoever creates holds the images' lock, which unpacking anew would wait for.
+        if !store.are_usable(layers)? {
+            let text = "the image was unpacked by other id maps: load it again".to_owned();
+            return Err(Error::Conflict(text));
+        }
         Ok(image::flatten::flatten(&image::find::layers_of(&store, layers), target)?)
     }
 }

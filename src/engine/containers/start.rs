@@ -4,7 +4,7 @@ use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::monitor::client;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
-use crate::state::container::{ContainerRecord, Status};
+use crate::state::container::{ContainerRecord, Driver, Status};
 use crate::state::lock::Lock;
 
 impl Engine {
@@ -52,6 +52,9 @@ impl Engine {
                     )));
                 }
             }
+        }
+        if record.driver == Driver::Overlay {
+            self.image_store()?.renew_layers(&record.layers)?;
         }
         self.write_etc(record)?;
         Ok(())

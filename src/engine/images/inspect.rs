@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::engine::Engine;
-use crate::image::archive::Platform;
 use crate::image::find::layers_of;
+use crate::image::platform::Platform;
 use crate::image::{self, Error, Image, Result};
 use crate::model::time::{self, Nanos};
 

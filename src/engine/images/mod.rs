@@ -12,16 +12,17 @@ mod using;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::image::archive::Platform;
+use crate::image::garbage;
 use crate::image::import::Import;
-use crate::image::load::{Loaded, Progress};
 use crate::image::meta::ImageMeta;
-use crate::image::staging::Staging;
+use crate::image::outcome::{Loaded, Progress};
+use crate::image::platform::Platform;
 use crate::image::{self, Error, Result, Store};
 use crate::model::reference::{Reference, is_tag};
 use crate::model::time;
 use crate::state::events::{self, Event};
 
+pub use crate::image::platform::parse as parse_platform;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
 pub use remove::{RemovedImages, RemovedItem};
@@ -39,7 +40,7 @@ impl Engine {
 
     /// Removes what killed processes left half made.
     pub(super) fn sweep_images(&self) {
-        if let Err(err) = self.image_store().and_then(|store| Staging::sweep(&store)) {
+        if let Err(err) = self.image_store().and_then(|store| garbage::recover(&store)) {
             tracing::warn!("leftovers of images stay: {err}");
         }
     }
@@ -115,37 +116,13 @@ pub fn repository_and_tag(repository: &str, tag: &str) -> Result<Reference> {
     if name.digest().is_some() {
         return Err(Error::Invalid("cannot import digest reference".to_owned()));
     }
+    if name.familiar_name() == "sha256" {
+        let text = "refusing to create an ambiguous tag using digest algorithm as name".to_owned();
+        return Err(Error::Invalid(text));
+    }
     match tag {
         "" => Ok(name.with_default_tag()),
         tag if is_tag(tag) => Ok(name.with_tag(tag)?),
         _ => Err(Error::Invalid("invalid tag format".to_owned())),
     }
-}
-
-/// Reads `os[/arch[/variant]]`, or an architecture alone.
-///
-/// # Errors
-/// If it is neither.
-pub fn parse_platform(text: &str) -> Result<Platform> {
-    let bad = || Error::Invalid(format!("\"{text}\" is an invalid OS or architecture"));
-    if text.split('/').count() > 3 {
-        return Err(Error::Invalid(format!("\"{text}\": cannot parse platform specifier: invalid argument")));
-    }
-    let mut parts = text.split('/');
-    let word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if !text.split('/').all(|part| !part.is_empty() && word(part)) {
-        return Err(bad());
-    }
-    let mut next = || parts.next().map(str::to_ascii_lowercase);
-    let (first, second, third) = (next().unwrap_or_default(), next(), next().unwrap_or_default());
-    let architecture = |name: String| match name.as_str() {
-        "x86_64" | "x86-64" => "amd64".to_owned(),
-        "aarch64" => "arm64".to_owned(),
-        _ => name,
-    };
-    Ok(match second {
-        Some(second) => Platform { os: first, architecture: architecture(second), variant: third },
-        None if first == "linux" => Platform { os: first, ..Platform::default() },
-        None => Platform { os: "linux".to_owned(), architecture: architecture(first), variant: third },
-    })
 }

@@ -48,7 +48,7 @@ impl Engine {
                 }
             }
         }
-        let removed = removal.end(self);
+        let removed = removal.end(self)?;
         let attributes = [("reclaimed".to_owned(), removed.reclaimed.to_string())].into();
         if let Err(err) = events::append(self.home(), &Event::new("image", "prune", "", attributes)) {
             tracing::warn!("event lost: {err}");

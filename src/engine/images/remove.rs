@@ -52,8 +52,10 @@ impl Engine {
     /// overrides stopped containers and several names.
     pub fn remove_image(&self, name: &str, force: bool, prune: bool) -> Result<RemovedImages> {
         let mut removal = Removal::begin(self)?;
-        removal.remove(name, force, prune)?;
-        Ok(removal.end(self))
+        let removed = removal.remove(name, force, prune);
+        // Also of what was done before an error, the answer tells.
+        let ended = removal.end(self)?;
+        removed.map(|()| ended)
     }
 
     /// After a container's removal: its image may have been deleted by force before it, and its layers go now.
@@ -72,24 +74,33 @@ impl Removal {
     pub(super) fn begin(engine: &Engine) -> Result<Self> {
         let store = engine.image_store()?;
         let staging = Staging::new(&store)?;
+        staging.unsettled()?;
         let lock = store.lock()?;
         let users = using::all(engine.home())?;
         Ok(Self { store, lock, staging, users, items: Vec::new(), reclaimed: 0, events: Vec::new() })
     }
 
-    /// Frees the lock and tells the event log.
-    pub(super) fn end(self, engine: &Engine) -> RemovedImages {
-        let Self { lock, staging, items, reclaimed, events, .. } = self;
+    /// Syncs, frees the lock and tells the event log.
+    pub(super) fn end(self, engine: &Engine) -> Result<RemovedImages> {
+        let Self { store, lock, staging, items, reclaimed, events, .. } = self;
+        if !items.is_empty() {
+            store.sync_names()?;
+        }
+        staging.settled();
         drop(lock);
         for (action, meta) in events {
             engine.image_event(action, &meta.id, &meta.id, &meta);
         }
-        RemovedImages { items, reclaimed, leftovers: staging }
+        Ok(RemovedImages { items, reclaimed, leftovers: staging })
     }
 
     pub(super) fn remove(&mut self, name: &str, force: bool, prune: bool) -> Result<()> {
         let id = self.store.find(name)?;
-        let meta = self.store.meta(&id)?;
+        let meta = match self.store.meta(&id) {
+            // Of an image whose record is damaged, all can be removed that is left.
+            Err(Error::State(err)) if err.is_unreadable() => ImageMeta { id: id.clone(), ..ImageMeta::default() },
+            other => other?,
+        };
         let mut names = self.names(&id)?;
         let mut untagged = false;
         if is_id_prefix(&id, name) {

@@ -8,12 +8,12 @@ use crate::image::{Error, find, garbage};
 use crate::model::ids::hex;
 use crate::state::paths::Home;
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
 /// A tar of these files.
-fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, data) in files {
         let mut header = tar::Header::new_gnu();
@@ -38,7 +38,7 @@ fn config_of(layers: &[&[u8]]) -> Vec<u8> {
 }
 
 /// What `docker save` of before 25 wrote.
-fn docker_archive(tag: &str, layers: &[&[u8]]) -> Vec<u8> {
+pub(super) fn docker_archive(tag: &str, layers: &[&[u8]]) -> Vec<u8> {
     let config = config_of(layers);
     let name = format!("{}.json", digest(&config));
     let paths: Vec<String> = (0..layers.len()).map(|at| format!("{at}/layer.tar")).collect();
@@ -80,16 +80,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("gzip")
 }
 
-fn store(dir: &Path) -> Store {
+pub(super) fn store(dir: &Path) -> Store {
     Store::open(&Home { data: dir.join("data"), run: dir.join("run") }).expect("store")
 }
 
-fn load_bytes(store: &Store, bytes: &[u8]) -> Result<Vec<Loaded>> {
+pub(super) fn load_bytes(store: &Store, bytes: &[u8]) -> Result<Vec<Loaded>> {
     load(store, bytes, None, &mut |_| {})
 }
 
 /// Everything in the store but its locks.
-fn remains(store: &Store) -> Vec<std::path::PathBuf> {
+pub(super) fn remains(store: &Store) -> Vec<std::path::PathBuf> {
     let dirs = [store.blobs_dir(), store.layers_dir(), store.refs_dir(), store.meta_dir(), store.tmp_dir()];
     let all = dirs.iter().flat_map(|dir| Store::list(dir).expect("list"));
     all.filter(|path| !path.ends_with("tmp/lock")).collect()

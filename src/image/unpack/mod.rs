@@ -2,7 +2,8 @@
 //!
 //! Docker's marks for what a layer removes become overlayfs's own: `.wh.NAME` a character device 0:0 called `NAME`, and
 //! `.wh..wh..opq` an attribute of its directory. Works as root and as root of a user namespace alike; what the latter
-//! may not do (device nodes, attributes of other namespaces) is left out and noted.
+//! may not do (attributes of other namespaces), and device nodes, which containers get from the engine, is left out and
+//! noted. Owners that do not exist are an error.
 
 mod owner;
 mod tree;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use owner::Owner;
 pub use owner::Privilege;
 pub use tree::clean;
 use tree::{Tree, here, split};
@@ -26,6 +28,8 @@ const WHITEOUT: &[u8] = b".wh.";
 const META: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const BUFFER: usize = 256 << 10;
+/// Bytes of directories' paths that are kept until the end.
+const MAX_REMEMBERED: usize = 256 << 20;
 /// Notes kept; the rest are counted.
 const MAX_NOTES: usize = 20;
 
@@ -56,6 +60,14 @@ pub enum UnpackError {
         /// Why.
         source: io::Error,
     },
+    /// An owner that this process cannot give.
+    #[error("{path}: {why}")]
+    Owner {
+        /// Its path as written.
+        path: String,
+        /// Which id, and what to do.
+        why: String,
+    },
     /// The archive cannot be read.
     #[error("reading layer: {0}")]
     Read(#[source] io::Error),
@@ -70,6 +82,7 @@ pub fn unpack(archive: impl Read, root: OwnedFd, privilege: Privilege) -> Result
         tree: Tree::new(root),
         privilege,
         directories: Vec::new(),
+        remembered: 0,
         buffer: vec![0; BUFFER],
         done: Unpacked::default(),
     };
@@ -85,6 +98,8 @@ struct Unpacker {
     privilege: Privilege,
     /// Times of directories, set last because every entry in them changes them.
     directories: Vec<(Vec<u8>, Timestamps)>,
+    /// Bytes of their paths.
+    remembered: usize,
     buffer: Vec<u8>,
     done: Unpacked,
 }
@@ -95,7 +110,10 @@ impl Unpacker {
         let path = clean(&entry.path).ok_or_else(|| UnpackError::Outside(shown()))?;
         self.done.entries += 1;
         let written = match split(&path) {
-            (_, b"") => self.root_entry(entry),
+            (_, b"") => {
+                let owner = self.owner(entry)?;
+                self.root_entry(entry, &owner)
+            }
             (dir, OPAQUE) => self.opaque(dir),
             // Other marks of the old aufs driver mean nothing here.
             (_, name) if name.starts_with(META) => Ok(()),
@@ -109,29 +127,44 @@ impl Unpacker {
                     };
                     self.hard_link(&path, &target)
                 }
-                None => self.create(dir, name, &path, entry, data),
+                None => {
+                    let owner = self.owner(entry)?;
+                    self.create(dir, name, &path, &owner, entry, data)
+                }
             },
         };
         written.map_err(|source| UnpackError::Entry { path: shown(), source })
     }
 
-    fn root_entry(&mut self, entry: &Entry) -> io::Result<()> {
+    /// Whether its owner can be had, before anything is made of it.
+    fn owner(&self, entry: &Entry) -> Result<Owner, UnpackError> {
+        let path = || String::from_utf8_lossy(&entry.path).into_owned();
+        self.privilege.owner(entry).map_err(|why| UnpackError::Owner { path: path(), why })
+    }
+
+    fn root_entry(&mut self, entry: &Entry, owner: &Owner) -> io::Result<()> {
         if entry.kind != Kind::Directory {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the root is not a directory"));
         }
         let root = self.tree.existing(b"")?;
-        self.attributes(root.as_fd(), entry)?;
-        self.directories.push((Vec::new(), times(entry)));
-        Ok(())
+        self.attributes(root.as_fd(), entry, owner)?;
+        self.remember(Vec::new(), entry)
     }
 
-    fn create(&mut self, dir: &[u8], name: &[u8], path: &[u8], entry: &Entry, data: &mut impl Read) -> io::Result<()> {
+    fn create(
+        &mut self,
+        dir: &[u8],
+        name: &[u8],
+        path: &[u8],
+        owner: &Owner,
+        entry: &Entry,
+        data: &mut impl Read,
+    ) -> io::Result<()> {
         match entry.kind {
             Kind::Directory => {
                 let fd = self.make_directory(dir, name)?;
-                self.attributes(fd.as_fd(), entry)?;
-                self.directories.push((path.to_vec(), times(entry)));
-                Ok(())
+                self.attributes(fd.as_fd(), entry, owner)?;
+                self.remember(path.to_vec(), entry)
             }
             Kind::File => {
                 let flags = here(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL);
@@ -139,44 +172,39 @@ impl Unpacker {
                 let fd = self.replacing(dir, name, |dir| rustix::fs::openat(dir, name, flags, mode))?;
                 let mut file = File::from(fd);
                 self.content(&mut file, entry, data)?;
-                self.attributes(file.as_fd(), entry)?;
+                self.attributes(file.as_fd(), entry, owner)?;
                 rustix::fs::futimens(&file, &times(entry))?;
                 self.done.size = self.done.size.saturating_add(entry.size);
                 Ok(())
             }
             Kind::Symlink => {
                 self.replacing(dir, name, |dir| rustix::fs::symlinkat(entry.link.as_slice(), dir, name))?;
-                self.attributes_by_name(dir, name, entry)
+                self.attributes_by_name(dir, name, entry, owner)
             }
             Kind::Fifo => {
-                self.make_node(dir, name, FileType::Fifo, 0)?;
-                self.attributes_by_name(dir, name, entry)
+                let make =
+                    |dir: BorrowedFd<'_>| rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+                self.replacing(dir, name, make)?;
+                self.attributes_by_name(dir, name, entry, owner)
             }
-            Kind::Char | Kind::Block => self.device(dir, name, entry),
+            // A user namespace cannot make them, and as root of the machine they would be the host's own devices. A
+            // container is given those that it may have.
+            Kind::Char | Kind::Block => {
+                self.note(entry, "device node left out");
+                Ok(())
+            }
             Kind::HardLink => Ok(()),
         }
     }
 
-    fn device(&mut self, dir: &[u8], name: &[u8], entry: &Entry) -> io::Result<()> {
-        let kind = if entry.kind == Kind::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
-        let number = rustix::fs::makedev(entry.device.0, entry.device.1);
-        // 0:0 is overlayfs's mark for a removed file; no driver has that number.
-        if !self.privilege.devices || number == 0 {
-            self.note(entry, "device node left out: it needs real root");
-            return Ok(());
+    /// Keeps a directory's times for the end. Its path is as long as the archive says, and packs well.
+    fn remember(&mut self, path: Vec<u8>, entry: &Entry) -> io::Result<()> {
+        self.remembered += path.len();
+        if self.remembered > MAX_REMEMBERED {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "too many directories with too long paths"));
         }
-        match self.make_node(dir, name, kind, number) {
-            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-                self.note(entry, "device node left out: not permitted");
-                Ok(())
-            }
-            Err(err) => Err(err),
-            Ok(()) => self.attributes_by_name(dir, name, entry),
-        }
-    }
-
-    fn make_node(&mut self, dir: &[u8], name: &[u8], kind: FileType, number: u64) -> io::Result<()> {
-        self.replacing(dir, name, |dir| rustix::fs::mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, number))
+        self.directories.push((path, times(entry)));
+        Ok(())
     }
 
     /// Makes something at a name, in place of whatever an earlier entry put there.
@@ -277,8 +305,7 @@ impl Unpacker {
 
     /// Owner, extended attributes and mode of an open file; in this order, since a change of owner takes away both
     /// capabilities and setuid bits.
-    fn attributes(&mut self, fd: BorrowedFd<'_>, entry: &Entry) -> io::Result<()> {
-        let owner = self.privilege.owner(entry);
+    fn attributes(&mut self, fd: BorrowedFd<'_>, entry: &Entry, owner: &Owner) -> io::Result<()> {
         if let Some((uid, gid)) = owner.ids {
             rustix::fs::fchown(fd, Some(uid), Some(gid))?;
         }
@@ -288,16 +315,11 @@ impl Unpacker {
                 self.attribute_set(entry, name, set)?;
             }
         }
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(owner.mode))?;
-        if let Some(note) = owner.note {
-            self.note(entry, note);
-        }
-        Ok(())
+        Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(owner.mode))?)
     }
 
     /// The same for what cannot be opened: links, pipes, devices.
-    fn attributes_by_name(&mut self, dir: &[u8], name: &[u8], entry: &Entry) -> io::Result<()> {
-        let owner = self.privilege.owner(entry);
+    fn attributes_by_name(&mut self, dir: &[u8], name: &[u8], entry: &Entry, owner: &Owner) -> io::Result<()> {
         let mut sets = Vec::new();
         let parent = self.tree.directory(dir)?;
         if let Some((uid, gid)) = owner.ids {
@@ -313,9 +335,6 @@ impl Unpacker {
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)?;
         for (attribute, set) in sets {
             self.attribute_set(entry, attribute, set)?;
-        }
-        if let Some(note) = owner.note {
-            self.note(entry, note);
         }
         Ok(())
     }

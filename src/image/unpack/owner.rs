@@ -1,4 +1,4 @@
-//! What this process may give to files: owners, device nodes, overlayfs's attribute.
+//! What this process may give to files: owners, overlayfs's attribute.
 
 use std::fs;
 
@@ -9,26 +9,22 @@ const SETUID_SETGID: u32 = 0o6000;
 /// What this process may do with files, which depends on its user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Privilege {
-    /// Whether device nodes can be made: only as root of the machine.
-    pub devices: bool,
     /// Whether this is root of the machine, whose overlayfs reads `trusted.*` attributes; else `user.*`.
     pub trusted: bool,
-    /// Ids that exist here, as first and count, of users and groups. None: owners cannot be set at all.
+    /// Ids that exist here, as first and count, of users and groups. None: this is no root, and cannot set owners.
     pub ids: Option<(Ranges, Ranges)>,
 }
 
 /// Ranges of ids: first and count.
 pub type Ranges = Vec<(u32, u32)>;
 
-/// An entry's owner and mode, as far as they can be had here.
+/// An entry's owner and mode.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Owner {
     /// User and group to set; none: leave it.
     pub ids: Option<(rustix::fs::Uid, rustix::fs::Gid)>,
     /// Permission bits.
     pub mode: u32,
-    /// What was lost.
-    pub note: Option<&'static str>,
 }
 
 impl Privilege {
@@ -37,11 +33,8 @@ impl Privilege {
         let ranges = |file| fs::read_to_string(file).map(|text| parse_map(&text)).unwrap_or_default();
         let root = rustix::process::geteuid().is_root();
         let (users, groups) = (ranges("/proc/self/uid_map"), ranges("/proc/self/gid_map"));
-        let whole = |ranges: &Ranges| ranges.first() == Some(&(0, u32::MAX));
-        let trusted = root && whole(&users);
-        let single = users.iter().map(|(_, count)| *count).sum::<u32>() <= 1;
-        let ids = (root && !single).then_some((users, groups));
-        Self { devices: trusted, trusted, ids }
+        let trusted = root && users.first() == Some(&(0, u32::MAX));
+        Self { trusted, ids: root.then_some((users, groups)) }
     }
 
     /// The attribute that makes a directory hide the lower layers' one.
@@ -49,22 +42,25 @@ impl Privilege {
         if self.trusted { "trusted.overlay.opaque" } else { "user.overlay.opaque" }
     }
 
-    /// What an entry's owner becomes. An id that does not exist here becomes root's, and its setuid bits go: they would
-    /// give more than they gave.
-    pub fn owner(&self, entry: &Entry) -> Owner {
-        let has = |ranges: &Ranges, id: u32| ranges.iter().any(|(first, count)| id >= *first && id - first < *count);
-        let (user_fits, group_fits) = match &self.ids {
-            Some((users, groups)) => (has(users, entry.uid), has(groups, entry.gid)),
-            None => (entry.uid == 0, entry.gid == 0),
+    /// What an entry's owner becomes.
+    ///
+    /// # Errors
+    /// Which id does not exist here: the file would be somebody else's.
+    pub fn owner(&self, entry: &Entry) -> Result<Owner, String> {
+        let Some((users, groups)) = &self.ids else {
+            // Without the owner, its bits would give more than they gave.
+            return Ok(Owner { ids: None, mode: entry.mode & !SETUID_SETGID });
         };
-        let fits = user_fits && group_fits;
-        let raw = |id: u32, fits: bool| if fits { id } else { 0 };
-        let ids = self.ids.is_some().then(|| {
-            let uid = rustix::fs::Uid::from_raw(raw(entry.uid, user_fits));
-            (uid, rustix::fs::Gid::from_raw(raw(entry.gid, group_fits)))
-        });
-        let mode = if fits { entry.mode } else { entry.mode & !SETUID_SETGID };
-        Owner { ids, mode, note: (!fits).then_some("owner replaced by root: no such id in this user namespace") }
+        for (what, ranges, id) in [("user", users, entry.uid), ("group", groups, entry.gid)] {
+            if !ranges.iter().any(|(first, count)| id >= *first && id - first < *count) {
+                return Err(format!(
+                    "{what} id {id} does not exist here: give the user a larger range in /etc/sub{}id",
+                    &what[..1]
+                ));
+            }
+        }
+        let ids = (rustix::fs::Uid::from_raw(entry.uid), rustix::fs::Gid::from_raw(entry.gid));
+        Ok(Owner { ids: Some(ids), mode: entry.mode })
     }
 }
 

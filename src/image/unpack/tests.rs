@@ -7,7 +7,7 @@ use super::*;
 
 /// An unprivileged process's: owners stay as they are.
 fn plain() -> Privilege {
-    Privilege { devices: false, trusted: false, ids: None }
+    Privilege { trusted: false, ids: None }
 }
 
 fn into(dir: &Path, archive: &[u8]) -> Result<Unpacked, UnpackError> {
@@ -269,4 +269,113 @@ fn links_do_not_lead_on_beyond_what_a_path_can_have() {
     assert!(into(dir.path(), &archive).is_err());
     assert!(!dir.path().join("x").exists());
     crate::sys::tree::remove(dir.path()).expect("removed");
+}
+
+#[test]
+fn owners_that_do_not_exist_are_named() {
+    let dir = tempfile::tempdir().expect("directory");
+    let privilege = Privilege { trusted: false, ids: Some((vec![(0, 1)], vec![(0, 1000)])) };
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    for (uid, gid, why) in [(70_000, 0, "etc/x: user id 70000 does not exist here"), (0, 1000, "etc/x: group id 1000")]
+    {
+        header.set_uid(uid);
+        header.set_gid(gid);
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_data(&mut header, "etc/x", &b""[..]).expect("append");
+        let archive = builder.into_inner().expect("archive");
+        let root = File::open(dir.path()).expect("root").into();
+        let err = unpack(&archive[..], root, privilege.clone()).expect_err("outside");
+        assert!(err.to_string().starts_with(why), "{err}");
+        assert!(!dir.path().join("etc/x").exists(), "nobody gets it instead");
+    }
+}
+
+/// What an archive may do to the names in it, and none of it may hang, abort, or leave the root.
+#[test]
+fn hostile_archives_are_refused_or_harmless() {
+    let long = "n".repeat(300);
+    let many_links = (0..60).fold(Tar::new(), |tar, at| tar.link(&format!("l{at}"), &format!("l{}", (at + 1) % 60)));
+    let nested = (1..60).fold(Tar::new().dir("d"), |tar, at| tar.link(&format!("d/l{at}"), "../d"));
+    let xattrs: Vec<(String, Vec<u8>)> =
+        (0..9).map(|at| (format!("SCHILY.xattr.user.{at}"), vec![b'x'; 900_000])).collect();
+    let bomb = xattrs.iter().fold(Tar::new(), |tar, (name, value)| tar.pax([(name.as_str(), value.as_slice())]));
+    let sparse = |records: &[(&'static str, &'static [u8])]| Tar::new().pax(records.to_vec());
+    let refused: Vec<(&str, Tar)> = vec![
+        ("a loop of links, and a file through it", many_links.file("l0/x", b"x")),
+        ("a component longer than a name", Tar::new().pax([("path", long.as_bytes())]).file("x", b"x")),
+        ("a NUL in a name", Tar::new().pax([("path", b"a\0b".as_slice())]).file("x", b"x")),
+        ("a NUL in a link", Tar::new().pax([("linkpath", b"a\0b".as_slice())]).link("x", "y")),
+        ("a hard link to nothing", Tar::new().hard("x", "later").file("later", b"x")),
+        ("a hard link to the root", Tar::new().hard("x", "/")),
+        ("a hard link to a directory", Tar::new().dir("d").hard("x", "d")),
+        ("a file below a file", Tar::new().file("f", b"x").file("f/x", b"x")),
+        ("a whiteout below a file", Tar::new().file("f", b"x").file("f/.wh.x", b"")),
+        ("an opaque mark below a file", Tar::new().file("f", b"x").file("f/.wh..wh..opq", b"")),
+        ("megabytes of extension headers for one entry", bomb.file("x", b"x")),
+        ("a pax size beyond the end", Tar::new().pax([("size", b"9223372036854775807".as_slice())]).file("x", b"x")),
+        ("a negative pax size", Tar::new().pax([("size", b"-1".as_slice())]).file("x", b"x")),
+        (
+            "a pax record that is longer than its header",
+            Tar::new().raw(tar::EntryType::XHeader, "p", "", b"99 path=x\n"),
+        ),
+        ("a pax record without a length", Tar::new().raw(tar::EntryType::XHeader, "p", "", b"path=x\n")),
+        (
+            "a sparse file longer than any",
+            sparse(&[("GNU.sparse.map", b"0,1"), ("GNU.sparse.size", b"9223372036854775808")]).file("x", b"x"),
+        ),
+        (
+            "a sparse file whose fragments overlap",
+            sparse(&[("GNU.sparse.map", b"0,4,2,4"), ("GNU.sparse.size", b"100")]).file("x", b"12345678"),
+        ),
+        (
+            "a sparse map that goes on for ever",
+            sparse(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")]).file("x", &[b'1'; 2048]),
+        ),
+        (
+            "a link into the host's files, written through",
+            Tar::new().link("p", "/proc/self/root/tmp").file("p/../x/..", b"x"),
+        ),
+    ];
+    for (what, tar) in refused {
+        let dir = tempfile::tempdir().expect("directory");
+        assert!(into(dir.path(), &tar.done()).is_err(), "{what}");
+    }
+    let harmless: Vec<(&str, Tar)> = vec![
+        ("a link to itself", Tar::new().link("l", "l").link("l", "l")),
+        ("a hard link to itself", Tar::new().file("f", b"x").hard("f", "f")),
+        ("a hard link to a link", Tar::new().link("l", "/etc/passwd").hard("h", "l")),
+        ("many ways to one directory", nested.file("d/l1/l2/l3/x", b"x")),
+        ("a device in place of a file", Tar::new().file("f", b"x").raw(tar::EntryType::Block, "f", "", b"")),
+        ("times beyond all", Tar::new().pax([("mtime", b"-9223372036854775807.5".as_slice())]).file("f", b"x")),
+        (
+            "what is said of all entries",
+            Tar::new().raw(tar::EntryType::XGlobalHeader, "g", "", b"19 path=../../evil\n").file("f", b"x"),
+        ),
+        ("an attribute that is none", Tar::new().pax([("SCHILY.xattr.user.a\0b", b"v".as_slice())]).file("f", b"x")),
+        ("overlayfs's marks by hand", Tar::new().raw(tar::EntryType::Char, "gone", "", b"").dir("d")),
+        ("only an end", Tar::new()),
+    ];
+    for (what, tar) in harmless {
+        let dir = tempfile::tempdir().expect("directory");
+        into(dir.path(), &tar.done()).unwrap_or_else(|err| panic!("{what}: {err}"));
+        assert!(!dir.path().parent().expect("parent").join("evil").exists(), "{what}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_entries_take_no_memory_of_their_own() {
+    let dir = tempfile::tempdir_in("/dev/shm").expect("directory");
+    let mut tar = Tar::new();
+    for at in 0..100_000 {
+        // A few names again and again, so that each replaces the one before.
+        tar = if at % 2 == 0 {
+            tar.link(&format!("d/{}", at % 50), "x")
+        } else {
+            tar.file(&format!("d/{}", at % 50), b"")
+        };
+    }
+    let done = into(dir.path(), &tar.done()).expect("unpack");
+    assert_eq!((done.entries, done.size), (100_000, 0));
+    assert_eq!(fs::read_dir(dir.path().join("d")).expect("list").count(), 50);
 }
