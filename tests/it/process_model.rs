@@ -203,3 +203,37 @@ fn mounts_are_nobodys_after_the_end() {
     env.docker(["rm", "-f", "c1"]).ok();
     assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
 }
+
+#[test]
+fn hundreds_wait_and_follow_at_once() {
+    let env = Env::with_busybox();
+    env.run_detached(&["--name", "c1"], &["sh", "-c", "echo here; sleep 1000"]);
+    // More than a user may have instances of inotify.
+    let calls = [
+        "POST /containers/c1/wait",
+        "GET /containers/c1/logs?follow=1&stdout=1",
+        "GET /events?filters={%22event%22:[%22die%22]}",
+    ];
+    let mut streams: Vec<_> = (0..450)
+        .map(|n| {
+            let mut stream = raw::connect(&env.socket());
+            write!(stream, "{} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", calls[n % 3]).unwrap();
+            let mut reader = BufReader::new(stream);
+            assert_eq!(raw::read_head(&mut reader).unwrap().status, 200, "{n}");
+            reader
+        })
+        .collect();
+    env.docker(["kill", "c1"]).ok();
+    for (n, reader) in streams.iter_mut().enumerate().filter(|(n, _)| n % 3 < 2) {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.contains(if n % 3 == 0 { "137" } else { "here" }), "{n}: {text}");
+    }
+    for reader in streams.iter_mut().skip(2).step_by(3) {
+        let mut text = [0; 400];
+        let read = reader.read(&mut text).unwrap();
+        assert!(read > 0);
+    }
+    drop(streams);
+    assert_eq!(env.docker(["run", "--rm", "busybox", "echo", "on"]).ok(), "on\n");
+}

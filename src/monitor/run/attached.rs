@@ -22,7 +22,10 @@ const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// Log bytes replayed at once.
 const REPLAY: usize = 128 * 1024;
 
-/// Writes the header of a frame of stream 0 (stdout) or 1 (stderr) with `len` bytes.
+/// The stream by which Docker's clients are told of an error of the engine's.
+const ERROR: usize = 2;
+
+/// Writes the header of a frame of stream 0 (stdout), 1 (stderr) or [`ERROR`] with `len` bytes.
 pub fn header(stream: usize, len: usize) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[0] = stream as u8 + 1;
@@ -74,6 +77,8 @@ pub struct Client {
     /// How it is attached; `stdin` becomes false when its input has ended.
     pub options: Options,
     spill: Option<Spill>,
+    /// What could not be kept for it, once that has happened: the rest of a frame, and a word that the end is missing.
+    cut: Option<Vec<u8>>,
     stage: Stage,
     /// The peer has closed altogether; its last input may still wait to be read.
     pub hung_up: bool,
@@ -96,7 +101,7 @@ impl Client {
         rustix::io::ioctl_fionbio(&socket, true)?;
         // More in flight means fewer wake-ups; the kernel caps it.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, 1 << 20);
-        Ok(Self { socket, options, spill: None, stage: Stage::Live, hung_up: false, watched: None })
+        Ok(Self { socket, options, spill: None, cut: None, stage: Stage::Live, hung_up: false, watched: None })
     }
 
     /// Its descriptor, by which events name it.
@@ -111,7 +116,7 @@ impl Client {
 
     /// Whether something waits for its socket to take more.
     pub fn is_waiting(&self) -> bool {
-        self.stage != Stage::Gone && (self.spill.is_some() || self.options.replay.is_some())
+        self.stage != Stage::Gone && (self.spill.is_some() || self.cut.is_some() || self.options.replay.is_some())
     }
 
     /// What to wait for; none: not to be watched now.
@@ -139,6 +144,10 @@ impl Client {
         if self.hung_up {
             return;
         }
+        if self.cut.is_some() {
+            return;
+        }
+        let whole = bytes.len();
         while self.spill.is_none() && !bytes.is_empty() {
             match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(sent) => bytes = &bytes[sent..],
@@ -150,17 +159,49 @@ impl Client {
                     }
                     match Spill::new(dir) {
                         Ok(spill) => self.spill = Some(spill),
-                        Err(_) => return self.lose(),
+                        Err(error) => return self.cut_off(bytes, whole, &error),
                     }
                 }
                 Err(_) => return self.lose(),
             }
         }
         if let Some(spill) = &mut self.spill
-            && spill.append(bytes).is_err()
+            && let Err(error) = spill.append(bytes)
         {
-            self.lose();
+            self.cut_off(bytes, whole, &error);
         }
+    }
+
+    /// No more can be kept for it: it still gets what was, and is told that more is missing, so that it does not take
+    /// this for the end. `rest` is what is left of so many bytes; a frame that it has the start of is completed.
+    fn cut_off(&mut self, rest: &[u8], whole: usize, why: &io::Error) {
+        let mut last = if rest.len() < whole { rest.to_vec() } else { Vec::new() };
+        let text = format!("the output was not read for so long that it is cut off here: {why}\r\n");
+        if self.options.framed {
+            last.extend_from_slice(&header(ERROR, text.len()));
+        }
+        last.extend_from_slice(text.as_bytes());
+        self.cut = Some(last);
+        self.options.replay = None;
+        self.finish();
+    }
+
+    /// Sends the last of what was kept; true when all of it has gone.
+    fn send_cut(&mut self) -> bool {
+        let Some(last) = &mut self.cut else { return true };
+        while !last.is_empty() {
+            match rustix::net::send(&self.socket, last, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => drop(last.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return false,
+                Err(_) => {
+                    self.lose();
+                    return false;
+                }
+            }
+        }
+        self.cut = None;
+        true
     }
 
     /// The socket takes more: sends what waited, replays on. `unfinished` is the start of a line, by stream, that is in
@@ -172,6 +213,9 @@ impl Client {
                 Ok(Drained::Blocked) => return,
                 Err(_) => return self.lose(),
             }
+        }
+        if !self.send_cut() {
+            return;
         }
         if self.options.replay.is_some() {
             self.replay(dir, unfinished);
@@ -259,7 +303,7 @@ impl Client {
     /// It takes no more output. What it sent before it went is still to be read.
     fn lose(&mut self) {
         self.hung_up = true;
-        self.spill = None;
+        (self.spill, self.cut) = (None, None);
         self.options.replay = None;
         if !self.options.stdin {
             self.drop_now();
@@ -270,7 +314,7 @@ impl Client {
     pub fn drop_now(&mut self) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
         self.stage = Stage::Gone;
-        self.spill = None;
+        (self.spill, self.cut) = (None, None);
         self.options.replay = None;
     }
 }
@@ -331,5 +375,32 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(reader.join().expect("reader"), 10_000_000);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_said_to_be_missing() {
+        let (mut client, mut theirs) = client(true);
+        // Nothing can be spilled there.
+        let dir = Path::new("/proc/nowhere");
+        let text = frame(0, &[b'x'; 100_000]);
+        for _ in 0..100 {
+            client.deliver(0, &text, dir);
+        }
+        assert!(client.is_waiting());
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).expect("read");
+            got
+        });
+        while !client.is_gone() {
+            client.writable(dir, [b"", b""]);
+            std::thread::yield_now();
+        }
+        let got = reader.join().expect("reader");
+        let (whole, rest) = got.split_at(got.len() - got.len() % text.len());
+        assert!(whole.chunks(text.len()).all(|one| one == text) && !whole.is_empty());
+        assert_eq!(rest[0], 3, "an error of the engine's");
+        let said = String::from_utf8_lossy(&rest[HEADER..]);
+        assert!(said.contains("cut off") && header(ERROR, said.len()) == rest[..HEADER], "{said}");
     }
 }

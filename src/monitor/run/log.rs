@@ -70,6 +70,8 @@ pub struct JsonLog {
     last: Nanos,
     /// A write failed half-way: the next one starts on a new line.
     torn: bool,
+    /// Why the file could not be rotated. What is printed is logged all the same, and rotation tried again.
+    unrotated: Option<io::Error>,
 }
 
 impl JsonLog {
@@ -83,7 +85,16 @@ impl JsonLog {
             file.read_exact(&mut end)?;
         }
         let torn = end != *b"\n";
-        Ok(Self { path: path.to_owned(), file, size, rotation, carry: Default::default(), last: 0, torn })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            rotation,
+            carry: Default::default(),
+            last: 0,
+            torn,
+            unrotated: None,
+        })
     }
 
     /// The unfinished line of a stream, which no reader of the file can see yet.
@@ -117,7 +128,8 @@ impl JsonLog {
             }
             bytes = &bytes[taken..];
         }
-        self.flush(&mut out)
+        self.flush(&mut out)?;
+        self.unrotated.take().map_or(Ok(()), Err)
     }
 
     /// Logs unfinished lines: nothing more will come.
@@ -148,7 +160,7 @@ impl JsonLog {
             self.flush(out)?;
         }
         if rotate {
-            self.rotate()?;
+            self.unrotated = self.rotate().err();
         }
         let start = out.len();
         out.push(br#"{"log":""#);
@@ -173,24 +185,28 @@ impl JsonLog {
         written
     }
 
-    /// `container.log` becomes `container.log.1`, that becomes `.2` …; the oldest goes.
+    /// `container.log` becomes `container.log.1`, that becomes `.2` …; the oldest goes. Whatever fails, or is
+    /// interrupted, is done anew by the next try: the new file is there before the old one is moved.
     fn rotate(&mut self) -> io::Result<()> {
-        let numbered = |n: u32| {
+        let named = |suffix: String| {
             let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{n}"));
+            name.push(suffix);
             PathBuf::from(name)
         };
         if self.rotation.max_file == 1 {
             self.file.set_len(0)?;
         } else {
-            for n in (1..self.rotation.max_file - 1).rev() {
-                match fs::rename(numbered(n), numbered(n + 1)) {
+            let next = named(".new".to_owned());
+            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&next)?;
+            for n in (0..self.rotation.max_file - 1).rev() {
+                let from = if n == 0 { self.path.clone() } else { named(format!(".{n}")) };
+                match fs::rename(from, named(format!(".{}", n + 1))) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
             }
-            fs::rename(&self.path, numbered(1))?;
-            self.file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+            fs::rename(next, &self.path)?;
+            self.file = file;
         }
         self.size = 0;
         Ok(())
@@ -281,6 +297,25 @@ mod tests {
         let mut f = fixture(Some(100), 1);
         f.put(0, "a\nb\nc\n");
         assert_eq!(f.logs("container.log"), ["c\n"]);
+    }
+
+    #[test]
+    fn a_rotation_that_fails_is_tried_again_and_loses_nothing() {
+        let mut f = fixture(Some(100), 3);
+        let path = |name: &str| f.dir.path().join(name);
+        // No room for the new file; then an obstacle to a rename, which has left a gap before it.
+        for obstacle in ["container.log.new", "container.log.2"] {
+            fs::create_dir_all(path(obstacle).join("x")).expect("obstacle");
+            // With the second obstacle this is told of already.
+            let _ = f.log.write(0, b"one\ntwo\n", &mut f.buf);
+            assert!(f.log.write(0, b"three\n", &mut f.buf).is_err());
+            let _ = f.log.write(0, b"four\n", &mut f.buf);
+            crate::sys::tree::remove(&path(obstacle)).expect("remove");
+            f.log.write(0, b"five\n", &mut f.buf).expect("write");
+            let all: Vec<String> =
+                ["container.log.2", "container.log.1", "container.log"].iter().flat_map(|name| f.logs(name)).collect();
+            assert!(all.ends_with(&["one\n", "two\n", "three\n", "four\n", "five\n"].map(str::to_owned)), "{all:?}");
+        }
     }
 
     #[test]

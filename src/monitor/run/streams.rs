@@ -33,6 +33,8 @@ enum Pumped {
     More,
     /// Nothing now.
     Blocked,
+    /// Nobody can write now; somebody may, later.
+    Away,
     /// Nobody can write any more.
     Ended,
 }
@@ -67,13 +69,28 @@ pub struct Streams {
     outputs: [Option<OwnedFd>; 2],
     input: Input,
     busy: u32,
+    /// The terminal's last user has closed it; it may be opened again as long as the process lives.
+    away: bool,
+    /// The process has ended.
+    ended: bool,
 }
 
 impl Streams {
     /// Streams of a process that does not run yet.
     pub fn new(at: usize, shape: Shape) -> Self {
         let input = Input::new(shape.stdin);
-        Self { at, shape, clients: Vec::new(), log: None, log_complained: false, outputs: [None, None], input, busy: 0 }
+        Self {
+            at,
+            shape,
+            clients: Vec::new(),
+            log: None,
+            log_complained: false,
+            outputs: [None, None],
+            input,
+            busy: 0,
+            away: false,
+            ended: false,
+        }
     }
 
     /// Whether somebody is attached.
@@ -154,11 +171,25 @@ impl Streams {
             match self.pump(stream, cx) {
                 (Pumped::More, _) => {}
                 (Pumped::Blocked, _) => break,
+                (Pumped::Away, _) => return self.leave_terminal(true, &mut cx.watch),
                 (Pumped::Ended, _) => {
                     self.close_output(stream, &mut cx.watch);
                     break;
                 }
             }
+        }
+        if self.away {
+            self.leave_terminal(false, &mut cx.watch);
+        }
+    }
+
+    /// Nobody has the terminal open, or somebody has again. The hang-up would be told all the time: while it lasts only
+    /// changes are, and what is printed after it is one.
+    fn leave_terminal(&mut self, away: bool, watch: &mut Watch) {
+        if let Some(master) = &self.outputs[0]
+            && std::mem::replace(&mut self.away, away) != away
+        {
+            let _ = watch.set(master.as_fd(), if away { Interest::IN | Interest::ET } else { Interest::IN });
         }
     }
 
@@ -168,6 +199,7 @@ impl Streams {
         cx.io.dirty = true;
         let len = match rustix::io::read(fd, &mut cx.io.input[HEADER..]) {
             // A terminal whose last user has gone says EIO.
+            Err(Errno::IO) if self.shape.tty && !self.ended => return (Pumped::Away, 0),
             Ok(0) | Err(Errno::IO) => return (Pumped::Ended, 0),
             Ok(len) => len,
             Err(Errno::INTR) => return (Pumped::More, 0),
@@ -206,6 +238,7 @@ impl Streams {
 
     /// The process has ended: takes what it left in its outputs, and completes the log.
     pub fn last_words(&mut self, cx: &mut Context) {
+        self.ended = true;
         for stream in 0..2 {
             let mut total = 0;
             while total < LAST_WORDS && self.outputs[stream].is_some() {

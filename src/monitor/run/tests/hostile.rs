@@ -192,3 +192,14 @@ fn a_stop_is_told_before_the_end() {
     f.wait_gone();
     assert_eq!(f.actions(), ["start", "stop", "die"]);
 }
+
+#[test]
+fn a_terminal_that_is_closed_for_a_moment_goes_on() {
+    let script = "t=$(tty); exec 0</dev/null 1>/dev/null 2>&1; sleep 0.3; echo again >$t; sleep 0.3; echo end >$t";
+    let f = monitor(script, |record| record.config.tty = true);
+    let stream = f.attach(all(false));
+    f.connect().start().expect("start");
+    assert_eq!(read_all(stream), b"again\r\nend\r\n");
+    f.wait_gone();
+    assert_eq!(f.log(), "again\r\nend\r\n");
+}
