@@ -21,7 +21,7 @@
 //! ```text
 //! main            picks the role from argv; no thread, no runtime before that
 //! server          tokio, listenfd, hyper connections, idle exit
-//! api             route table, version quirks, wire types, handlers by resource; knows HTTP, knows no file
+//! api             route table, version quirks, wire types, handlers by resource; knows HTTP, opens no file
 //! cli             the native verbs; calls the engine as api does
 //! engine          the verbs: create, start, stop, load …; joins the rooms below, owns ordering and rollback
 //! image           references, archives, blobs and layers, unpack

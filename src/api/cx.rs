@@ -1,10 +1,8 @@
 //! What a handler knows of its request besides what it extracts, and its way to the engine.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::body::{self, Output};
 use super::error::ApiError;
@@ -24,16 +22,6 @@ struct Inner {
     version: ApiVersion,
     method: Method,
     headers: HeaderMap,
-}
-
-/// Becomes readable (as a hang-up) when the request's client is gone. For code that waits.
-#[derive(Debug)]
-pub struct Gone(OwnedFd);
-
-impl AsFd for Gone {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 impl Cx {
@@ -78,22 +66,6 @@ impl Cx {
                 Err(ApiError::new(ErrorKind::System, "internal error: the request's thread panicked"))
             }
         }
-    }
-
-    /// As [`Cx::run`], for a call that may wait for long: it gets a descriptor to poll for the client's leaving.
-    ///
-    /// # Errors
-    /// As [`Cx::run`].
-    pub async fn run_while_connected<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&Engine, &Gone) -> engine::Result<T> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let (gone, hold) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|err| ApiError::new(ErrorKind::System, format!("pipe: {err}")))?;
-        // This future is dropped when the client goes, and `hold` with it.
-        let result = self.run(move |engine| call(engine, &Gone(gone))).await;
-        drop(hold);
-        result
     }
 
     /// Answers by a stream that a blocking thread writes. Until it first writes or flushes, its error is a status.

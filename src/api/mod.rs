@@ -1,4 +1,4 @@
-//! The API over HTTP: which requests exist, what they carry, what answers them. Knows HTTP, knows no file.
+//! The API over HTTP: which requests exist, what they carry, what answers them. Knows HTTP, opens no file.
 //!
 //! A request goes `server` → [`dispatch`] (version, route, span) → extractors → a handler in [`handlers`] of about
 //! ten lines → the engine. Whatever differs by API version is a named function in [`compat`]; only [`error`] knows
@@ -20,74 +20,39 @@
 //!
 //! # How to add an endpoint
 //!
-//! 1. Its query, request and response types go to `types/<resource>.rs` (or are `model` types), with doc comments,
-//!    which become descriptions in the document:
+//! 1. **Types.** What a path names and what a body or reply is goes to `types/<resource>.rs` (or is a `model` type); a
+//!    query belongs to one handler and stands above it. Doc comments become descriptions in the document. Structs that
+//!    are read have `#[serde(default)]`: clients leave out what they do not mean. The conversion from the engine's type
+//!    stands beside the wire type.
+//! 2. **The engine's part.** A method of [`Engine`](crate::engine::Engine) in `engine/<resource>/<verb>.rs` that knows
+//!    nothing of HTTP and blocks. Its error's kind decides the status ([`error`]), its text is Docker's.
+//! 3. **The handler** in `handlers/<resource>.rs`: [`Cx`] comes first, then up to four extractors of [`extract`]
+//!    ([`Path`], [`Query`], [`Json`], [`MaybeJson`], [`Upload`]); the result is a type of [`reply`]. Four to copy:
+//!    * [`handlers::containers::stop`]: a verb without an answer;
+//!    * [`handlers::containers::inspect`]: an answer that differs by version;
+//!    * [`handlers::streams::logs`], [`handlers::streams::wait`]: a stream. Before the first write or flush of `out` an
+//!      error is a status, and the first flush sends the headers. Whatever waits watches `out.gone_owned()`;
+//!    * [`handlers::streams::attach`]: the client's socket is handed to a monitor. Errors are statuses until the
+//!      [`Hijack`] is given.
+//! 4. **The route**: one line in `ROUTES` of the same file; a new table is named in [`table::TABLES`]. The order decides
+//!    where two patterns match; `{name:.*}` may contain slashes. `since` is the API version that has it first; what
+//!    changed later is a function in [`compat`] that turns the newest shape into an older one.
+//! 5. **What is not done any more**: [`handlers::absent`] lists what is answered by 501; take it off.
+//! 6. **Tests** in `tests/it/<resource>.rs` speak through `Env`; each reply is held to the document by itself.
+//!    `tests/dockerd` has dockerd's answers: the differences there are to shrink.
+//! 7. `PIERLESS_BLESS=1 tests/run.sh --test it golden` renews openapi/openapi.json, which is checked in.
 //!
-//! ```text
-//! /// The container in the path.
-//! #[derive(Deserialize, JsonSchema)]
-//! pub struct ById {
-//!     /// Id, a unique beginning of it, or name.
-//!     pub id: String,
-//! }
+//! # How to add a field of `HostConfig`
 //!
-//! #[derive(Default, Deserialize, JsonSchema)]
-//! #[serde(default)]
-//! pub struct StopQuery {
-//!     /// Signal instead of the container's own.
-//!     pub signal: Option<String>,
-//!     /// Seconds until SIGKILL; -1: never.
-//!     #[serde(rename = "t")]
-//!     pub timeout: Option<i64>,
-//! }
-//! ```
-//!
-//! 2. The handler goes to `handlers/<resource>.rs`. [`Cx`] comes first, then up to four extractors of [`extract`]:
-//!    [`Path`], [`Query`], [`Json`] (a body must be there), [`MaybeJson`] (it may be empty), [`Upload`] (a body as a
-//!    blocking [`std::io::Read`]). The result is a type of [`reply`]:
-//!
-//! ```text
-//! pub async fn stop(cx: Cx, path: Path<ById>, query: Query<StopQuery>) -> Result<Empty<204>, ApiError> {
-//!     // `run` calls the engine on a blocking thread. Its errors become statuses by their kind.
-//!     cx.run(move |engine| engine.stop(&path.id, query.signal.as_deref(), query.timeout)).await?;
-//!     Ok(Empty)
-//! }
-//!
-//! pub async fn inspect(cx: Cx, path: Path<ById>) -> Result<Reply<ContainerInspect>, ApiError> {
-//!     let newest = cx.run(move |engine| engine.inspect(&path.id)).await?;
-//!     Ok(Reply(compat::container_inspect(cx.version(), newest.into())))
-//! }
-//!
-//! pub async fn logs(cx: Cx, path: Path<ById>, query: Query<LogsQuery>) -> Result<Stream<Raw>, ApiError> {
-//!     // Before the first write or flush of `out` an error becomes a status; the first flush sends the headers.
-//!     // `out.gone()` becomes readable when the client is gone: poll it wherever the engine waits.
-//!     let tty = …;
-//!     let stream = cx.stream(move |engine, out| engine.logs(&path.id, out.gone(), out)).await?;
-//!     Ok(stream.content_type(hijack::content_type(cx.version(), tty)))
-//! }
-//!
-//! pub async fn wait(cx: Cx, path: Path<ById>, query: Query<WaitQuery>) -> Result<Stream<JsonLines<WaitReply>>, ApiError> {
-//!     // `out.flush()` once the waiter is registered: the headers go, the body follows when there is an answer.
-//!     cx.stream(move |engine, out| { let w = engine.waiter(…)?; out.flush()?; out.json(&w.wait(out.gone())?) }).await
-//! }
-//!
-//! pub async fn attach(cx: Cx, path: Path<ById>, query: Query<AttachQuery>) -> Result<Hijack, ApiError> {
-//!     let ready = cx.run(move |engine| engine.attach(&path.id, …)).await?;   // errors are still statuses here
-//!     let media = hijack::content_type(cx.version(), ready.tty);
-//!     Ok(Hijack::new(media, move |client: ClientSocket| ready.hand_over(client.fd, &client.buffered)))
-//! }
-//! ```
-//!
-//! 3. One line in the resource's table (`pub static ROUTES` in `handlers/<resource>.rs`; a new table is named in
-//!    [`table::TABLES`]). The order decides where two patterns match; `{name:.*}` may contain slashes:
-//!
-//! ```text
-//! routes! { tag "Container";
-//!     POST "/containers/{id}/stop" since 24 "Stop a container" => stop, fails [304, 404];
-//! }
-//! ```
-//!
-//! 4. `PIERLESS_BLESS=1 cargo test --test it golden` renews openapi/openapi.json, which is checked in.
+//! 1. The field in `model::host_config`, by Docker's name: request, record and inspection are one type. A version that
+//!    ignores or defaults it otherwise is a function in [`compat`], called before the engine is.
+//! 2. What can be known at the creation is checked there and nowhere else: in `engine::containers`, where a container
+//!    is created. What dockerd refuses is refused in its words; what this engine does not do is 501 where it would
+//!    mislead, else a sentence among the warnings: no field is passed over in silence. A text is read once, by a
+//!    parser in `model`.
+//! 3. `spec` translates what was checked into the plan; what the kernel cannot be told by the plan is done in `runtime`.
+//! 4. Tests: a row in `tests/it/host_config.rs` that looks at the container from inside, one in
+//!    `tests/it/bad_input.rs` for what is refused. Then the document is renewed.
 
 pub mod body;
 pub mod compat;

@@ -1,16 +1,19 @@
 //! The engine itself: ping, version, info, events.
 
 use http::{HeaderName, HeaderValue, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::containers::sizes;
 use crate::api::reply::{Empty, JsonText, Text, WithHeaders};
 use crate::api::route::routes;
 use crate::api::types::containers::Summary;
-use crate::api::types::system::{DiskUsage, EventMessage, EventsQuery, SystemInfo, SystemVersion, UsageQuery};
+use crate::api::types::system::{DiskUsage, EventMessage, SystemInfo, SystemVersion};
 use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat};
 use crate::engine::containers::ListOptions;
 use crate::engine::events::EventOptions;
 use crate::engine::images;
+use crate::model::filters::Filters;
 
 routes! { tag "System";
     GET "/_ping" since 24 "Ask whether the engine answers" => ping,
@@ -64,6 +67,18 @@ async fn info(cx: Cx) -> Result<Reply<SystemInfo>, ApiError> {
     Ok(Reply(info))
 }
 
+/// Query of `GET /events`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EventsQuery {
+    /// From when on: seconds since 1970, RFC 3339, or a duration before now.
+    pub since: String,
+    /// Until when, likewise.
+    pub until: String,
+    /// Among `container`, `daemon`, `event`, `image`, `label`, `network`, `plugin`, `scope`, `type`, `volume`.
+    pub filters: Filters,
+}
+
 async fn events(cx: Cx, query: Query<EventsQuery>) -> Result<Stream<JsonLines<EventMessage>>, ApiError> {
     let legacy = compat::legacy_event_fields(cx.version());
     cx.stream(move |engine, out| {
@@ -76,6 +91,16 @@ async fn events(cx: Cx, query: Query<EventsQuery>) -> Result<Stream<JsonLines<Ev
         events.follow(std::os::fd::AsFd::as_fd(&gone), |event| out.json(&EventMessage::new(event, legacy)))
     })
     .await
+}
+
+/// Query of `GET /system/df`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UsageQuery {
+    /// What to measure: `container`, `image`, `volume`, `build-cache`; none: all.
+    pub r#type: Vec<String>,
+    /// Whether to tell every object: from API 1.52 on.
+    pub verbose: bool,
 }
 
 async fn usage(cx: Cx, query: Query<UsageQuery>) -> Result<Reply<DiskUsage>, ApiError> {

@@ -273,18 +273,6 @@ pub struct Commit {
     pub id: String,
 }
 
-/// Query of `GET /events`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct EventsQuery {
-    /// From when on: seconds since 1970, RFC 3339, or a duration before now.
-    pub since: String,
-    /// Until when, likewise.
-    pub until: String,
-    /// Among `container`, `daemon`, `event`, `image`, `label`, `network`, `plugin`, `scope`, `type`, `volume`.
-    pub filters: crate::model::filters::Filters,
-}
-
 /// An event.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct EventMessage {
@@ -324,16 +312,6 @@ pub struct EventActor {
     /// Its labels, its name, and what the event adds.
     #[serde(rename = "Attributes")]
     pub attributes: BTreeMap<String, String>,
-}
-
-/// Query of `GET /system/df`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct UsageQuery {
-    /// What to measure: `container`, `image`, `volume`, `build-cache`; none: all.
-    pub r#type: Vec<String>,
-    /// Whether to tell every object: from API 1.52 on.
-    pub verbose: bool,
 }
 
 /// What takes how much room.
