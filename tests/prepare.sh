@@ -11,7 +11,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # What the build needs, then what the tests call. systemd: systemd-socket-activate and systemd-analyze.
 packages=(gcc libc6-dev libseccomp-dev pkg-config
-    uidmap passt nftables busybox-static mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd)
+    uidmap passt nftables busybox-static strace mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

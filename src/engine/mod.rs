@@ -1,8 +1,9 @@
 //! The verbs: what a client or a person asks for, in terms of the rooms below. Knows the order of things and how to
 //! take them back; knows neither HTTP nor the kernel.
 //!
-//! Everything here is synchronous and keeps nothing in memory between two calls: what the engine knows, it reads from
-//! disk or from a monitor. So any number of processes may be engines at once, and any may be killed.
+//! Everything here is synchronous and knows nothing between two calls: what the engine knows, it reads from disk or from
+//! a monitor; a record that it has read before it only compares ([`crate::state::cache`]). So any number of processes
+//! may be engines at once, and any may be killed.
 
 pub mod containers;
 pub mod error;
@@ -12,6 +13,9 @@ pub mod images;
 mod reconcile;
 pub mod system;
 
+use std::sync::Arc;
+
+use crate::state::cache::Cache;
 use crate::state::paths::Home;
 use crate::state::{self, store, sweep};
 
@@ -21,12 +25,13 @@ pub use error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Engine {
     home: Home,
+    seen: Arc<Cache>,
 }
 
 impl Engine {
     /// An engine over this state.
     pub fn new(home: Home) -> Self {
-        Self { home }
+        Self { home, seen: Arc::default() }
     }
 
     /// Where its state is.

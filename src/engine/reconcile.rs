@@ -24,10 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Engine {
     /// A container's records, by its id, after finishing what a killed process left.
     pub(in crate::engine) fn view(&self, id: &str) -> Result<View> {
-        match store::load(&self.home, id) {
+        match self.seen.record(&self.home, id) {
             Ok(record) => {
-                let record = Arc::new(record);
-                let state = self.settle(&record, store::see_state(&self.home, id)?)?;
+                let state = self.settle(&record, self.seen.state(&self.home, id)?)?;
                 Ok(View { record, state })
             }
             Err(err) if err.is_unreadable() => Ok(self.dead(id, &err)),

@@ -7,11 +7,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Error, Result};
+use crate::sys::process;
+
+/// Clock ticks of /proc in a second: the same on all machines.
+const TICKS: u64 = 100;
 
 /// What a write must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +103,26 @@ fn sync_one(dir: &Path) -> Result<()> {
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if name.to_str().and_then(writer).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        if name.to_str().and_then(writer).is_some_and(|pid| is_abandoned(&entry.path(), pid)) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether what process `pid` made here is nobody's: the process is gone, and if another one has its number by now,
+/// that is younger than what was made.
+pub(super) fn is_abandoned(path: &Path, pid: &str) -> bool {
+    let Ok(pid) = pid.parse() else { return true };
+    let Ok(started) = process::start_time(pid) else { return true };
+    if process::is_zombie(pid) {
+        return true;
+    }
+    let Ok(Ok(age)) = fs::metadata(path).and_then(|meta| meta.modified()).map(|at| at.elapsed()) else { return false };
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let uptime = Duration::from_secs(u64::try_from(boot.tv_sec).unwrap_or(0));
+    let process_age = uptime.saturating_sub(Duration::from_secs(started / TICKS));
+    // A second for what the two were rounded by.
+    process_age + Duration::from_secs(1) < age
 }
 
 /// The process that writes, or wrote, the temporary file of this name.
@@ -160,12 +181,16 @@ mod tests {
     fn temporary_files_of_the_dead_are_swept() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let living = format!(".state.json.{}.0", std::process::id());
-        let names = [living.as_str(), ".state.json.0.7", ".a.1x.2", ".hidden", "state.json.0.1", "lock"];
+        let reused = format!(".state.json.{}.1", std::process::id());
+        let names = [&living, &reused, ".state.json.0.7", ".a.1x.2", ".hidden", "state.json.0.1", "lock"];
         for name in names {
             fs::write(dir.path().join(name), "").expect("file");
         }
+        // Made before the process that has the number now.
+        let old = File::options().write(true).open(dir.path().join(&reused)).expect("file");
+        old.set_modified(std::time::UNIX_EPOCH).expect("time");
         sweep(dir.path());
         let left = names.map(|name| dir.path().join(name).exists());
-        assert_eq!(left, [true, false, true, true, true, true]);
+        assert_eq!(left, [true, false, false, true, true, true, true]);
     }
 }

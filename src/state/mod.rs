@@ -28,6 +28,7 @@
 //! See [`ending`]: the end of a container needs no room that its start has not made.
 
 pub mod atomic;
+pub mod cache;
 pub mod container;
 pub mod ending;
 pub mod events;

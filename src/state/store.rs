@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::atomic::{self, Durability, sync};
 use super::container::{ContainerRecord, StateRecord};
-use super::paths::{Home, entry_id};
+use super::paths::{GONE, Home};
 use super::{Error, Result};
+use crate::model::ids::is_full_id;
 use crate::model::time::{Nanos, SECOND};
 
 pub use super::names::{name_owner, names, release_name, reserve_name};
@@ -19,12 +20,28 @@ pub use super::remains::{PROBE, has_record, remove_execs, remove_remains, remove
 /// # Errors
 /// Those of the file system.
 pub fn ids(home: &Home) -> Result<Vec<String>> {
+    Ok(ids_and_gone(home)?.0)
+}
+
+/// The ids of all containers, and of those that are being removed, or whose removal was cut short.
+///
+/// # Errors
+/// Those of the file system.
+pub fn ids_and_gone(home: &Home) -> Result<(Vec<String>, Vec<String>)> {
     let dir = home.containers();
     let entries = match fs::read_dir(&dir) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         other => other.map_err(Error::at(&dir))?,
     };
-    Ok(entries.flatten().filter_map(|entry| entry_id(&entry.path()).map(str::to_owned)).collect())
+    let (mut ids, mut gone) = (Vec::new(), Vec::new());
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if is_full_id(&name) {
+            ids.push(name);
+        } else if let Some(id) = name.strip_prefix(GONE) {
+            gone.push(id.to_owned());
+        }
+    }
+    Ok((ids, gone))
 }
 
 /// Reads what was asked.
@@ -32,15 +49,23 @@ pub fn ids(home: &Home) -> Result<Vec<String>> {
 /// # Errors
 /// [`Error::Missing`] if there is no such container; [`Error::is_unreadable`] if its record is none any more.
 pub fn load(home: &Home, id: &str) -> Result<ContainerRecord> {
-    let paths = home.container(id);
-    match atomic::read_json(&paths.record()) {
-        Err(Error::Corrupt { path, .. }) if !has_record(&paths) => Err(Error::Missing(path.display().to_string())),
+    let path = home.container(id).record();
+    parse(home, id, &fs::read(&path).map_err(Error::at(&path))?)
+}
+
+/// What a record's file holds.
+pub(super) fn parse(home: &Home, id: &str, bytes: &[u8]) -> Result<ContainerRecord> {
+    let path = home.container(id).record();
+    if bytes.is_empty() {
+        return Err(Error::Missing(path.display().to_string()));
+    }
+    let corrupt = |source| Error::Corrupt { path, source };
+    match serde_json::from_slice(bytes) {
         // All fields have defaults: that it is a record at all, and this one's, its id tells.
         Ok(ContainerRecord { id: other, .. }) if other != id => {
-            let source = serde::de::Error::custom(format!("it is of container {other:?}"));
-            Err(Error::Corrupt { path: paths.record(), source })
+            Err(corrupt(serde::de::Error::custom(format!("it is of container {other:?}"))))
         }
-        other => other,
+        other => other.map_err(corrupt),
     }
 }
 
@@ -69,7 +94,7 @@ pub fn see_state(home: &Home, id: &str) -> Result<Seen> {
 }
 
 /// An end that waits in the run directory is later than what says that the container runs.
-fn with_late_end(home: &Home, id: &str, state: StateRecord) -> Seen {
+pub(super) fn with_late_end(home: &Home, id: &str, state: StateRecord) -> Seen {
     let late = || atomic::read_json::<StateRecord>(&home.container(id).late_state()).ok();
     match state.is_running().then(late).flatten().filter(|late| late.exits > state.exits) {
         Some(state) => Seen { state, late: true },

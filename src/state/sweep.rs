@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use super::container::ContainerRecord;
 use super::events::{self, Event};
@@ -39,7 +38,7 @@ pub fn sweep(home: &Home) {
     for entry in fs::read_dir(home.containers()).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let abandoned = |pid: &str| !Path::new("/proc").join(pid).exists();
+        let abandoned = |pid: &str| atomic::is_abandoned(&entry.path(), pid);
         if let Some(id) = name.strip_prefix(GONE) {
             end_removal(home, id);
         } else if name.strip_prefix(PROBE).is_some_and(abandoned) {
@@ -56,8 +55,9 @@ pub fn sweep(home: &Home) {
     }
 }
 
-/// Goes on with a removal whose process was killed: tells of it, unless that was done, and removes the rest.
-fn end_removal(home: &Home, id: &str) {
+/// Goes on with a removal whose process was killed: tells of it, unless that was done, and removes the rest. One that
+/// is going on is left alone.
+pub fn end_removal(home: &Home, id: &str) {
     let gone = home.gone(id);
     // Whoever removes it now, and lives, has one of these.
     let Ok(Some(_lock)) = Lock::try_exclusive(&gone.join("lock")) else { return };

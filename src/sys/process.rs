@@ -36,6 +36,12 @@ pub fn children() -> Vec<i32> {
     }
 }
 
+/// Whether a process has ended and only waits for its parent to take notice.
+pub fn is_zombie(pid: i32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rfind(')').and_then(|end| text.get(end + 1..)).is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
 /// The parent's process id.
 ///
 /// # Errors
@@ -236,6 +242,16 @@ mod tests {
         // Those of this thread; it has started no other.
         assert_eq!(children(), [pid]);
         child.kill().and_then(|()| child.wait()).expect("end");
+        assert!(!is_zombie(me));
+        let mut ended = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().expect("child");
+        let said = std::io::Read::read(&mut ended.stdout.take().expect("pipe"), &mut [0; 1]);
+        assert_eq!(said.expect("end of its output"), 0);
+        let child = i32::try_from(ended.id()).expect("pid");
+        while !is_zombie(child) {
+            std::thread::yield_now();
+        }
+        ended.wait().expect("end");
+        assert!(!is_zombie(child));
     }
 
     #[test]

@@ -76,26 +76,34 @@ pub fn read_head(from: &mut impl BufRead) -> std::io::Result<Reply> {
 /// Reads one reply, its body by length, by chunks or to the end.
 pub fn read_reply(from: &mut impl BufRead, head_only: bool) -> std::io::Result<Reply> {
     let mut reply = read_head(from)?;
-    if head_only || reply.status == 204 || reply.status == 304 {
-    } else if let Some(length) = reply.header("content-length").and_then(|length| length.parse().ok()) {
-        reply.body = vec![0; length];
-        from.read_exact(&mut reply.body)?;
-    } else if reply.header("transfer-encoding") == Some("chunked") {
+    if !(head_only || reply.status == 204 || reply.status == 304) {
+        reply.body = read_body(from, &reply)?;
+    }
+    Ok(reply)
+}
+
+/// Reads the body that follows a head.
+pub fn read_body(from: &mut impl BufRead, head: &Reply) -> std::io::Result<Vec<u8>> {
+    let mut body = vec![];
+    if let Some(length) = head.header("content-length").and_then(|length| length.parse().ok()) {
+        body = vec![0; length];
+        from.read_exact(&mut body)?;
+    } else if head.header("transfer-encoding") == Some("chunked") {
         loop {
             let mut line = String::new();
             from.read_line(&mut line)?;
             let length = usize::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
             let mut chunk = vec![0; length + 2];
             from.read_exact(&mut chunk)?;
-            reply.body.extend_from_slice(&chunk[..length]);
+            body.extend_from_slice(&chunk[..length]);
             if length == 0 {
                 break;
             }
         }
     } else {
-        from.read_to_end(&mut reply.body)?;
+        from.read_to_end(&mut body)?;
     }
-    Ok(reply)
+    Ok(body)
 }
 
 /// Sends bytes as they are and reads one reply.

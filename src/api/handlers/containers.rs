@@ -235,7 +235,7 @@ routes! { tag "Container";
     POST "/containers/prune" since 25 "Remove all containers that do not run" => prune, fails [400];
     GET "/containers/{id}/json" since 24 "Inspect a container" => inspect, fails [404];
     GET "/containers/{id}/top" since 24 "List the processes of a container" => top, fails [404, 409];
-    POST "/containers/{id}/start" since 24 "Start a container" => start, fails [304, 400, 404];
+    POST "/containers/{id}/start" since 24 "Start a container" => start, fails [304, 400, 404, 409];
     POST "/containers/{id}/stop" since 24 "Stop a container" => stop, fails [304, 400, 404];
     POST "/containers/{id}/restart" since 24 "Restart a container" => restart, fails [400, 404];
     POST "/containers/{id}/kill" since 24 "Send a signal to a container" => kill, fails [400, 404, 409];

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Error, Result};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::time::{self, human_duration};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
-use crate::state::{self, store};
+use crate::state::{self, store, sweep};
 use crate::sys::tree;
 
 /// A container as it is on disk: both its records.
@@ -81,7 +81,9 @@ impl Engine {
     pub fn list(&self, options: &ListOptions) -> Result<Vec<View>> {
         let matcher = Matcher::new(self, &options.filters)?;
         let all = options.all || options.limit > 0 || matcher.wants_stopped();
-        let ids = store::ids(&self.home)?;
+        let (ids, gone) = store::ids_and_gone(&self.home)?;
+        gone.iter().for_each(|id| sweep::end_removal(&self.home, id));
+        self.seen.retain(&ids);
         let mut views: Vec<View> = ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect();
         views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
         if options.limit > 0 {
@@ -93,12 +95,12 @@ impl Engine {
     /// A container, if it is to be listed. Its state is read first: it is small, and often enough.
     fn listed(&self, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
         let read = || {
-            let seen = store::see_state(&self.home, id)?;
+            let seen = self.seen.state(&self.home, id)?;
             if !all && !seen.state.is_running() {
                 return Ok(None);
             }
-            let view = match store::load(&self.home, id) {
-                Ok(record) => View { state: self.settle(&record, seen)?, record: Arc::new(record) },
+            let view = match self.seen.record(&self.home, id) {
+                Ok(record) => View { state: self.settle(&record, seen)?, record },
                 Err(err) if err.is_unreadable() => self.dead(id, &err),
                 Err(err) => return Err(err.into()),
             };

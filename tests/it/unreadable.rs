@@ -1,0 +1,152 @@
+//! A record that cannot be read is a fact with a name: it is listed, inspected and removed, and in nobody's way.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::harness::Env;
+use super::process::eventually;
+
+fn record(env: &Env, id: &str, file: &str) -> std::path::PathBuf {
+    env.data().join("containers").join(id).join(file)
+}
+
+fn create(env: &Env, name: &str) -> String {
+    let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}});
+    env.post(&format!("/containers/create?name={name}"), &body).expect(201).json()["Id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_unreadable_record_is_dead_and_in_nobodys_way() {
+    let env = Env::with_busybox();
+    let broken = create(&env, "broken");
+    let sound = create(&env, "sound");
+    // The API has seen it; then it is spoiled in place.
+    assert_eq!(env.docker(["ps", "-aq"]).ok().lines().count(), 2);
+    for spoiled in ["{\"id\": \"", "\0\0\0\0\0\0\0\0", "{}", "[]", "null"] {
+        fs::write(record(&env, &broken, "container.json"), spoiled).unwrap();
+        let list = env.get("/containers/json?all=1").expect(200).json();
+        assert_eq!(list.as_array().unwrap().len(), 2, "{spoiled:?}: {list}");
+        assert_eq!(env.docker(["ps", "-aq", "--no-trunc", "--filter", "status=dead"]).ok().trim(), broken);
+        assert_eq!(env.docker(["ps", "-a", "--format", "{{.Names}}", "--filter", "status=dead"]).ok(), "broken\n");
+        assert_eq!(env.inspect("broken", "{{.State.Status}} {{.State.Dead}} {{.Id}}"), format!("dead true {broken}"));
+        assert!(env.inspect("broken", "{{.State.Error}}").contains("container.json"));
+    }
+    // Nobody else is concerned; it cannot be started; its name is its own until it is removed.
+    assert_eq!(env.post("/containers/broken/start", &json!(null)).status, 409);
+    assert_eq!(env.post("/containers/create?name=broken", &json!({"Image": "busybox"})).status, 409);
+    env.docker(["start", "sound"]).ok();
+    env.docker(["wait", "sound"]).ok();
+    env.docker(["rename", "sound", "other"]).ok();
+    let pruned = env.docker(["container", "prune", "-f"]).ok();
+    assert!(pruned.contains(&sound) && !pruned.contains(&broken), "{pruned}");
+    env.docker(["rmi", "-f", "busybox"]).ok();
+    eventually("layers of no use go", || fs::read_dir(env.data().join("images/layers")).unwrap().count() == 0);
+    assert!(env.pierless(["ps", "-a"]).ok().contains("broken"));
+    env.docker(["rm", "-f", "broken"]).ok();
+    assert_eq!(env.docker(["ps", "-aq"]).ok(), "");
+    assert!(!record(&env, &broken, "container.json").exists());
+}
+
+#[test]
+fn an_unreadable_state_is_an_end() {
+    let env = Env::with_busybox();
+    let id = create(&env, "broken");
+    env.docker(["start", "broken"]).ok();
+    env.docker(["wait", "broken"]).ok();
+    for spoiled in ["", "{", "\0\0\0\0"] {
+        fs::write(record(&env, &id, "state.json"), spoiled).unwrap();
+        assert_eq!(env.inspect("broken", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137", "{spoiled:?}");
+        assert!(env.inspect("broken", "{{.State.Error}}").contains("state.json"));
+        assert_eq!(env.docker(["ps", "-q"]).ok(), "");
+    }
+    env.docker(["start", "broken"]).ok();
+    assert_eq!(env.docker(["wait", "broken"]).ok(), "0\n");
+    // Of one that runs: its monitor is asked before it is removed.
+    let running = env.run_detached(&["--name", "running"], &["sleep", "1000"]);
+    fs::write(record(&env, &running, "state.json"), "{").unwrap();
+    let refused = env.delete("/containers/running").expect(409).message();
+    assert!(refused.contains("container is running"), "{refused}");
+    assert!(!env.docker(["container", "prune", "-f"]).ok().contains(&running));
+    env.docker(["exec", "broken", "true"]).fails(1);
+    env.docker(["rm", "-f", "running", "broken"]).ok();
+    eventually("its monitor has ended", || env.role("monitor").is_empty());
+}
+
+#[test]
+fn what_a_loss_of_power_leaves_is_swept() {
+    let mut env = Env::with_busybox();
+    let (empty, gone) = (create(&env, "empty"), create(&env, "gone"));
+    env.kill_server();
+    // The name of a record whose bytes were lost, a directory without one, a name that leads nowhere, half a write.
+    fs::write(record(&env, &empty, "container.json"), "").unwrap();
+    fs::remove_file(record(&env, &gone, "container.json")).unwrap();
+    let names = env.data().join("containers/names");
+    std::os::unix::fs::symlink(format!("../{}", "0".repeat(64)), names.join("nowhere")).unwrap();
+    env.serve();
+    assert_eq!(env.docker(["ps", "-aq"]).ok(), "");
+    for name in ["empty", "gone", "nowhere"] {
+        let id = create(&env, name);
+        fs::write(record(&env, &id, ".state.json.4194305.0"), "").unwrap();
+    }
+    env.kill_server();
+    env.serve();
+    assert_eq!(env.docker(["ps", "-aq"]).ok().lines().count(), 3);
+    eventually("half a write is swept", || {
+        let dirs = fs::read_dir(env.data().join("containers")).unwrap().flatten();
+        let files = dirs.flat_map(|dir| fs::read_dir(dir.path()).into_iter().flatten().flatten());
+        !files.into_iter().any(|file| file.file_name().to_str().unwrap().starts_with(".state"))
+    });
+    env.docker(["rm", "empty", "gone", "nowhere"]).ok();
+}
+
+#[test]
+fn a_container_that_nobody_can_reach_is_ended_by_its_own_monitor() {
+    let env = Env::with_busybox();
+    let id = env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
+    let init: i32 = env.inspect("c1", "{{.State.Pid}}").parse().unwrap();
+    // As at the last logout of a user who does not linger.
+    let removed = std::process::Command::new("rm").arg("-r").arg(env.run_dir().join("containers")).status();
+    assert!(removed.unwrap().success());
+    assert_eq!(env.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    assert!(super::harness::Seen::of(init).is_none());
+    eventually("its monitor has ended", || env.role("monitor").is_empty());
+    assert_eq!(env.past_events(&json!({"container": [id], "event": ["die"]})).len(), 1);
+    env.docker(["start", "c1"]).ok();
+    assert_eq!(env.inspect("c1", "{{.State.Running}}"), "true");
+}
+
+#[test]
+fn many_lookers_mend_once() {
+    let env = Env::with_busybox();
+    for temporary in [false, true] {
+        let flags: &[&str] = if temporary { &["--rm", "--name", "c1"] } else { &["--name", "c1"] };
+        let id = env.run_detached(flags, &["sleep", "1000"]);
+        // Not what they have forked, which carries their name until it has become something else.
+        let all = env.role("monitor");
+        for monitor in all.iter().filter(|seen| !all.iter().any(|other| other.pid == seen.parent)) {
+            let _ = kill(Pid::from_raw(monitor.pid), Signal::SIGKILL);
+        }
+        std::thread::scope(|scope| {
+            for looker in 0..8 {
+                let (env, id) = (&env, &id);
+                scope.spawn(move || match looker % 2 {
+                    0 => drop(env.get("/containers/json?all=1").expect(200)),
+                    _ => drop(env.get(&format!("/containers/{id}/json"))),
+                });
+            }
+        });
+        let told = |action: &str| env.past_events(&json!({"container": [&id], "event": [action]})).len();
+        eventually(&format!("it is mended: die {}, destroy {}", told("die"), told("destroy")), || {
+            told("die") == 1 && told("destroy") == usize::from(temporary)
+        });
+        let _ = env.get("/containers/json?all=1").expect(200);
+        assert_eq!((told("die"), told("destroy")), (1, usize::from(temporary)));
+        assert_eq!(env.get(&format!("/containers/{id}/json")).status, if temporary { 404 } else { 200 });
+        if !temporary {
+            env.docker(["rm", "c1"]).ok();
+        }
+    }
+}
