@@ -1,9 +1,13 @@
 //! Everything that differs by API version, each difference one named function.
 
+use super::error::ApiError;
 use super::types::containers::{Inspect, Summary};
 use super::types::images::{ContainerOnly, ImageConfig, ImageInspect, ImageSummary};
 use super::version::ApiVersion;
+use crate::engine::containers::CreateRequest;
 use crate::model::filters::Filters;
+use crate::model::mount::Mount;
+use crate::model::networking::{EndpointSettings, NetworkingConfig};
 
 /// From 1.42 on a stream that interleaves stdout and stderr says so in its content type.
 pub fn names_multiplexed_streams(version: ApiVersion) -> bool {
@@ -36,6 +40,231 @@ pub fn container_inspect(version: ApiVersion, mut inspect: Inspect) -> Inspect {
         inspect.network_settings.flat = None;
     }
     inspect
+}
+
+/// What older versions meant by a creation, in today's terms: gives warnings. In dockerd's order.
+///
+/// # Errors
+/// 400 for what a version does not know and would mislead.
+pub fn create_request(version: ApiVersion, request: &mut CreateRequest) -> Result<Vec<String>, ApiError> {
+    create_defaults(version, request);
+    create_mounts(version, request)?;
+    create_networks(version, &mut request.networking)?;
+    let mut warnings = Vec::new();
+    warnings.extend(volume_driver(version, request));
+    warnings.extend(container_mac_address(version, request)?);
+    warnings.extend(interface_sysctls(version, request)?);
+    Ok(warnings)
+}
+
+/// The default network has a name; before 1.25 the client removes; before 1.40 IPC namespaces are shareable; before 1.42
+/// there is no size of a console, before 1.43 no annotations, before 1.44 no interval at the start.
+fn create_defaults(version: ApiVersion, request: &mut CreateRequest) {
+    let host = &mut request.host_config;
+    if matches!(host.network_mode.as_str(), "" | "default") {
+        host.network_mode = "bridge".to_owned();
+        let endpoints = &mut request.networking.endpoints_config;
+        if let Some(endpoint) = endpoints.remove("default") {
+            endpoints.insert("bridge".to_owned(), endpoint);
+        }
+    }
+    if version < ApiVersion(25) {
+        host.auto_remove = false;
+    }
+    if version < ApiVersion(40) {
+        host.kernel_memory_tcp = 0;
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = "shareable".to_owned();
+        }
+    }
+    if version < ApiVersion(42) {
+        host.console_size = [0, 0];
+    }
+    if version < ApiVersion(43) {
+        host.annotations = None;
+    }
+    if version < ApiVersion(44) {
+        if let Some(check) = &mut request.config.healthcheck {
+            check.start_interval = 0;
+        }
+        request.read_only_non_recursive = true;
+    }
+}
+
+/// Before 1.40, 1.42, 1.44, 1.45 and 1.48 mounts have fewer options; from 1.42 on those of another type are refused.
+fn create_mounts(version: ApiVersion, request: &mut CreateRequest) -> Result<(), ApiError> {
+    let bad = |text: String| Err(ApiError::bad_request(text));
+    for mount in request.host_config.mounts.iter_mut().flatten() {
+        let kind = mount.r#type.as_str();
+        if let Some(options) = &mut mount.bind_options {
+            options.non_recursive &= version >= ApiVersion(40);
+            options.create_mountpoint &= version >= ApiVersion(42);
+            if version < ApiVersion(44) && kind == "bind" && options.read_only_force_recursive {
+                return bad("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer".to_owned());
+            }
+        }
+        if version < ApiVersion(42) {
+            mount.volume_options.take_if(|_| kind != "volume");
+            mount.tmpfs_options.take_if(|_| kind != "tmpfs");
+        } else {
+            for (field, given, of) in [
+                ("VolumeOptions", mount.volume_options.is_some(), "volume"),
+                ("BindOptions", mount.bind_options.is_some(), "bind"),
+                ("TmpfsOptions", mount.tmpfs_options.is_some(), "tmpfs"),
+            ] {
+                if given && kind != of {
+                    return bad(format!("{field} must not be specified on mount type {kind:?}"));
+                }
+            }
+        }
+        if version < ApiVersion(45) && mount.volume_options.as_ref().is_some_and(|volume| !volume.subpath.is_empty()) {
+            return bad("VolumeOptions.Subpath needs API v1.45 or newer".to_owned());
+        }
+        if version < ApiVersion(48) && kind == "image" {
+            return bad("Mount type \"Image\" needs API v1.48 or newer".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Before 1.44 a container is created in one network; before 1.48 none goes before others.
+fn create_networks(version: ApiVersion, networking: &mut NetworkingConfig) -> Result<(), ApiError> {
+    let endpoints = &mut networking.endpoints_config;
+    if version < ApiVersion(44) && endpoints.len() > 1 {
+        let names: Vec<&str> = endpoints.keys().map(String::as_str).collect();
+        return Err(ApiError::bad_request(format!(
+            "Container cannot be created with multiple network endpoints: {}",
+            names.join(", ")
+        )));
+    }
+    if version < ApiVersion(48) {
+        endpoints.values_mut().flatten().for_each(|endpoint| endpoint.gw_priority = 0);
+    }
+    Ok(())
+}
+
+/// From 1.48 on a volume driver for the whole container is not for mount objects, which is told.
+fn volume_driver(version: ApiVersion, request: &CreateRequest) -> Option<String> {
+    let host = &request.host_config;
+    let own = |mount: &Mount| {
+        let driver = mount.volume_options.as_ref().and_then(|options| options.driver_config.as_ref());
+        driver.is_some_and(|driver| !driver.name.is_empty())
+    };
+    let ambiguous = host.mounts.iter().flatten().any(|mount| mount.r#type == "volume" && !own(mount));
+    (version >= ApiVersion(48) && !host.volume_driver.is_empty() && ambiguous).then(|| {
+        "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use \
+         '--mount type=volume,volume-driver=...' instead"
+            .to_owned()
+    })
+}
+
+/// Before 1.44 the hardware address is the container's; from then on it is the connection's, and told to be so.
+fn container_mac_address(version: ApiVersion, request: &mut CreateRequest) -> Result<Option<String>, ApiError> {
+    let asked = request.config.mac_address.take().filter(|address| !address.is_empty());
+    let own_network = !matches!(request.host_config.network_mode.as_str(), "host" | "none")
+        && !request.host_config.network_mode.starts_with("container:");
+    let Some(address) = asked else {
+        if version < ApiVersion(44) {
+            let endpoints = request.networking.endpoints_config.values_mut().flatten();
+            endpoints.for_each(|endpoint| endpoint.mac_address.clear());
+        }
+        return Ok(None);
+    };
+    if version < ApiVersion(44) {
+        if !own_network {
+            return Err(ApiError::bad_request("conflicting options: mac-address and the network mode"));
+        }
+        main_endpoint(version, request, "")?.mac_address = address;
+        return Ok(None);
+    }
+    if own_network {
+        let endpoint =
+            main_endpoint(version, request, "unable to migrate container-wide MAC address to a specific network: ")?;
+        if endpoint.mac_address.is_empty() {
+            endpoint.mac_address = address;
+        } else if endpoint.mac_address != address {
+            return Err(ApiError::bad_request(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or \
+                 be left empty",
+            ));
+        }
+    }
+    let text =
+        "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+    Ok(Some(text.to_owned()))
+}
+
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
+/// Up to 1.47 a parameter of `eth0` is the main connection's; from then on it must be given with that.
+fn interface_sysctls(version: ApiVersion, request: &mut CreateRequest) -> Result<Option<String>, ApiError> {
+    let mode = &request.host_config.network_mode;
+    if mode == "host" || mode.starts_with("container:") {
+        return Ok(None);
+    }
+    let (mut moved, mut settings) = (Vec::new(), Vec::new());
+    for (key, value) in request.host_config.sysctls.iter().flatten() {
+        let parts: Vec<&str> = key.splitn(5, '.').collect();
+        let ["net", family, kind, interface, name] = parts[..] else { continue };
+        if !interface.starts_with("eth") {
+            continue;
+        }
+        if version > ApiVersion(47) {
+            return Err(ApiError::bad_request(format!(
+                "interface specific sysctl setting {key:?} must be supplied using driver option '{SYSCTLS}'"
+            )));
+        }
+        if interface != "eth0" {
+            return Err(ApiError::bad_request(format!(
+                "unable to determine network endpoint for sysctl {key}, use driver option '{SYSCTLS}' to set \
+                 per-interface sysctls"
+            )));
+        }
+        moved.push(key.clone());
+        settings.push(format!("net.{family}.{kind}.IFNAME.{name}={value}"));
+    }
+    if moved.is_empty() {
+        return Ok(None);
+    }
+    let mut option = settings.join(",");
+    let warning = format!("Migrated sysctl {:?} to DriverOpts{{{SYSCTLS:?}:{option:?}}}.", moved.join(","));
+    let context = format!("unable to find a network for sysctl {}: ", moved[0]);
+    let options = main_endpoint(version, request, &context)?.driver_opts.get_or_insert_default();
+    if let Some(own) = options.get(SYSCTLS) {
+        option = format!("{option},{own}");
+    }
+    options.insert(SYSCTLS.to_owned(), option);
+    request.host_config.sysctls.iter_mut().for_each(|sysctls| sysctls.retain(|key, _| !moved.contains(key)));
+    Ok(Some(warning))
+}
+
+/// The connection to the network that the mode names. Before 1.44 the only one, whatever it is called.
+fn main_endpoint<'a>(
+    version: ApiVersion,
+    request: &'a mut CreateRequest,
+    context: &str,
+) -> Result<&'a mut EndpointSettings, ApiError> {
+    let endpoints = &mut request.networking.endpoints_config;
+    let mut name = request.host_config.network_mode.clone();
+    if version < ApiVersion(44) {
+        name = endpoints.keys().next().cloned().unwrap_or(name);
+    }
+    if !endpoints.is_empty() && !endpoints.contains_key(&name) {
+        return Err(ApiError::bad_request(format!(
+            "{context}HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks"
+        )));
+    }
+    Ok(endpoints.entry(name).or_default().get_or_insert_default())
+}
+
+/// Before 1.42 an exec session's terminal has no size of its own, and a stop no signal.
+pub fn sized_and_signalled(version: ApiVersion) -> bool {
+    version >= ApiVersion(42)
+}
+
+/// Before 1.41 the platform of a container to create is not looked at.
+pub fn create_platform(version: ApiVersion, platform: String) -> String {
+    if version < ApiVersion(41) { String::new() } else { platform }
 }
 
 /// Before 1.25 the name of the images to list is a parameter of its own, not a filter.
@@ -117,9 +346,4 @@ pub fn container_summary(version: ApiVersion, mut summary: Summary) -> Summary {
         summary.host_config.annotations = None;
     }
     summary
-}
-
-/// Before 1.40 a container whose creator does not say can share its IPC namespace with others.
-pub fn default_ipc_mode(version: ApiVersion) -> &'static str {
-    if version < ApiVersion(40) { "shareable" } else { "private" }
 }

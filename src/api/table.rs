@@ -11,6 +11,7 @@ pub static TABLES: &[&[Route]] = &[
     handlers::containers::ROUTES,
     handlers::exec::ROUTES,
     handlers::images::ROUTES,
+    handlers::networks::ROUTES,
     handlers::cluster::ROUTES,
 ];
 

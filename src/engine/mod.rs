@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod exec;
 pub mod images;
+pub mod networks;
 mod reconcile;
 pub mod system;
 

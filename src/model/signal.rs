@@ -59,9 +59,10 @@ pub fn parse(text: &str) -> Option<Signal> {
     if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Some(*number);
     }
+    // Each half of them has names of its own.
     let real_time = |rest: &str, base: Signal, sign: Signal| match rest {
         "" => Some(base),
-        _ => rest.get(1..)?.parse::<Signal>().ok().map(|offset| base + sign * offset),
+        _ => rest.get(1..)?.parse().ok().filter(|offset| (1..=15).contains(offset)).map(|offset| base + sign * offset),
     };
     let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => real_time(rest, RTMIN, 1),
@@ -82,7 +83,7 @@ mod tests {
         {
             assert_eq!(parse(text), Some(number), "{text}");
         }
-        for text in ["", "0", "65", "NOPE", "SIG", "RTMIN+99", "-1"] {
+        for text in ["", "0", "65", "NOPE", "SIG", "RTMIN+99", "RTMAX-20", "-1"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

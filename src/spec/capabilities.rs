@@ -71,6 +71,11 @@ impl CapSet {
         Self(self.0 & !number(name).map_or(0, |number| 1 << number))
     }
 
+    /// Whether a name is a capability's, or `ALL`.
+    pub fn is_known(name: &str) -> bool {
+        name.eq_ignore_ascii_case("ALL") || number(name).is_some()
+    }
+
     /// What a container gets.
     ///
     /// # Errors
@@ -116,7 +121,7 @@ fn parse(names: &[String]) -> Result<(u64, bool), Error> {
     let mut bits = 0;
     let mut all = false;
     for name in names {
-        if name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL") {
+        if name.eq_ignore_ascii_case("ALL") {
             all = true;
         } else {
             let number = number(name).ok_or_else(|| {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Root, Spec};
 
 use crate::model::ErrorKind;
+use crate::model::host_config::HostConfig;
 use crate::state::container::ContainerRecord;
 use capabilities::CapSet;
 use security::{Filter, Security};
@@ -164,13 +165,20 @@ fn sysctls(input: &Input<'_>) -> Result<Option<HashMap<String, String>>, Error> 
             sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
         }
     }
-    for (name, value) in host.sysctls.iter().flatten() {
-        if !is_namespaced(name, &host.ipc_mode, &host.network_mode, &host.uts_mode) {
-            return Err(Error(format!("sysctl \"{name}\" is not in a separate kernel namespace")));
-        }
-        sysctls.insert(name.clone(), value.clone());
-    }
+    sysctls.extend(asked_sysctls(host)?.map(|(name, value)| (name.clone(), value.clone())));
     Ok((!sysctls.is_empty()).then_some(sysctls))
+}
+
+/// The kernel parameters that are asked for.
+///
+/// # Errors
+/// One that is the host's.
+pub fn asked_sysctls(host: &HostConfig) -> Result<impl Iterator<Item = (&String, &String)>, Error> {
+    let asked = || host.sysctls.iter().flatten();
+    match asked().find(|(name, _)| !is_namespaced(name, &host.ipc_mode, &host.network_mode, &host.uts_mode)) {
+        Some((name, _)) => Err(Error(format!("sysctl \"{name}\" is not in a separate kernel namespace"))),
+        None => Ok(asked()),
+    }
 }
 
 /// Whether a kernel parameter is a namespace's that this container does not share with the host: runc's list.

@@ -1,11 +1,11 @@
 //! What is mounted where in a container.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
 use super::{Error, Input};
-use crate::model::mount::Mount as Asked;
+use crate::model::mounting::{Bind, DOCKER_SOCKETS, MountPoint, Source, clean};
 
 /// Options of what holds no programs and no devices.
 const INERT: [&str; 3] = ["nosuid", "noexec", "nodev"];
@@ -89,16 +89,9 @@ fn default_mounts(input: &Input<'_>) -> Vec<Mount> {
 
 fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     let host = &input.record.host_config;
-    let mut mounts = Vec::new();
-    for text in host.binds.iter().flatten() {
-        mounts.push(own_socket(from_bind(text)?, input));
-    }
-    for asked in host.mounts.iter().flatten() {
-        mounts.push(own_socket(from_mount(asked)?, input));
-    }
-    for (target, options) in host.tmpfs.iter().flatten() {
-        mounts.push(tmpfs(&clean(target)?, options.split(',').filter(|option| !option.is_empty())));
-    }
+    let settings = input.record.settings().map_err(Error)?;
+    let asked = settings.mounts.iter().chain(&settings.tmpfs);
+    let mut mounts = asked.map(|point| asked_mount(point, input)).collect::<Result<Vec<_>, _>>()?;
     let taken: Vec<PathBuf> = mounts.iter().map(|mount| mount.destination().clone()).collect();
     let free = |target: &str| !taken.iter().any(|path| path == Path::new(target));
     let mode = if host.readonly_rootfs { "ro" } else { "rw" };
@@ -118,7 +111,7 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
         let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
         let mode =
             if device.cgroup_permissions.is_empty() || device.cgroup_permissions.contains('w') { "rw" } else { "ro" };
-        mounts.push(bind(clean(inside)?, &device.path_on_host, &["nosuid", "noexec", mode]));
+        mounts.push(bind(clean(inside), &device.path_on_host, &["nosuid", "noexec", mode]));
     }
     if host.privileged {
         let free = |path: &Path| !mounts.iter().any(|mount| mount.destination() == path);
@@ -129,95 +122,34 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     Ok(mounts)
 }
 
-/// Docker's well-known socket, which clients name without looking, is ours.
-fn own_socket(mut mount: Mount, input: &Input<'_>) -> Mount {
-    let known = ["/var/run/docker.sock", "/run/docker.sock"].map(Path::new);
-    if mount.source().as_ref().is_some_and(|source| known.contains(&source.as_path())) {
-        mount.set_source(Some(input.host.socket.clone()));
-    }
-    mount
-}
-
-/// `source:target[:options]`.
-fn from_bind(text: &str) -> Result<Mount, Error> {
-    let invalid = || Error(format!("invalid volume specification: '{text}'"));
-    let mut parts = text.split(':');
-    let (source, target, modes) = (parts.next().ok_or_else(invalid)?, parts.next().ok_or_else(invalid)?, parts.next());
-    if parts.next().is_some() || !source.starts_with('/') {
-        return Err(invalid());
-    }
-    let mut propagation = "rprivate";
-    let mut read_only = false;
-    for mode in modes.unwrap_or_default().split(',').filter(|mode| !mode.is_empty()) {
-        match mode {
-            "ro" => read_only = true,
-            // Labels are SELinux's; the others say what is so anyway.
-            "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" => {}
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => propagation = mode,
-            _ => return Err(Error(format!("invalid mode: {}", modes.unwrap_or_default()))),
+/// A mount that was asked for. Docker's well-known socket, which clients name without looking, is ours.
+fn asked_mount(point: &MountPoint, input: &Input<'_>) -> Result<Mount, Error> {
+    match &point.source {
+        Source::Bind(asked) => {
+            let known = DOCKER_SOCKETS.contains(&asked.path.as_str());
+            let source = if known { &input.host.socket } else { Path::new(&asked.path) };
+            Ok(mount(&point.target, "bind", source, &bind_options(asked, point.read_only)))
         }
-    }
-    let read_only: &[&str] = if read_only { &["ro", "rro"] } else { &["rw"] };
-    Ok(bind(clean(target)?, source, &[&[propagation], read_only].concat()))
-}
-
-fn from_mount(asked: &Asked) -> Result<Mount, Error> {
-    let target = clean(&asked.target)?;
-    match asked.r#type.as_str() {
-        "bind" => {
-            let options = asked.bind_options.clone().unwrap_or_default();
-            let mut words = vec![if options.non_recursive { "bind" } else { "rbind" }];
-            words.push(if options.propagation.is_empty() { "rprivate" } else { &options.propagation });
-            if asked.read_only {
-                words.push("ro");
-                if !options.read_only_non_recursive && !options.non_recursive {
-                    words.push("rro");
-                }
-            }
-            Ok(mount(target, "bind", &asked.source, &words))
+        Source::Tmpfs { options } => {
+            let read_only = point.read_only && !options.iter().any(|option| option == "ro");
+            let words = options.iter().map(String::as_str).chain(read_only.then_some("ro"));
+            Ok(mount(&point.target, "tmpfs", "tmpfs", &inert(&words.collect::<Vec<_>>())))
         }
-        "tmpfs" => {
-            let options = asked.tmpfs_options.clone().unwrap_or_default();
-            let mut words: Vec<String> = options.options.into_iter().flatten().map(|pair| pair.join("=")).collect();
-            if options.mode != 0 {
-                words.push(format!("mode={:o}", options.mode));
-            }
-            if options.size_bytes != 0 {
-                words.push(format!("size={}", options.size_bytes));
-            }
-            if asked.read_only {
-                words.push("ro".to_owned());
-            }
-            Ok(tmpfs(&target, words.iter().map(String::as_str)))
+        Source::Volume { .. } | Source::Image { .. } => {
+            Err(Error(format!("what is to be mounted at {} is not supported yet", point.target)))
         }
-        other => Err(Error(format!("mounts of type \"{other}\" are not supported yet"))),
     }
 }
 
-fn tmpfs<'a>(target: &Path, options: impl Iterator<Item = &'a str>) -> Mount {
-    let mut words = inert(&[]);
-    words.extend(options);
-    mount(target, "tmpfs", "tmpfs", &words)
-}
-
-/// An absolute path without `.` and `..`.
-fn clean(path: &str) -> Result<PathBuf, Error> {
-    if !path.starts_with('/') {
-        return Err(Error(format!("invalid mount path: '{path}' mount path must be absolute")));
+fn bind_options(bind: &Bind, read_only: bool) -> Vec<&'static str> {
+    let mut words = vec![if bind.non_recursive { "bind" } else { "rbind" }];
+    words.push(bind.propagation.unwrap_or_default().as_str());
+    match read_only {
+        true if bind.writable_below || bind.non_recursive => words.push("ro"),
+        true => words.extend(["ro", "rro"]),
+        false => words.push("rw"),
     }
-    let mut clean = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            part => clean.push(part),
-        }
-    }
-    if clean == Path::new("/") {
-        return Err(Error(format!("invalid mount path: '{path}': destination can't be '/'")));
-    }
-    Ok(clean)
+    words
 }
 
 #[cfg(test)]
@@ -268,13 +200,5 @@ mod tests {
         let mounts = build(&fixture.input()).expect("mounts");
         assert!(options(&mounts, "/sys").contains(&"rbind"));
         assert!(options(&mounts, "/proc").contains(&"rbind"));
-    }
-
-    #[test]
-    fn refusals() {
-        for bad in ["name:/x", "/a", "/a:b", "/a:/b:beer", "/a:/b:ro:x", "/a:/"] {
-            assert!(from_bind(bad).is_err(), "{bad}");
-        }
-        assert_eq!(clean("/a/../b/./c").expect("clean"), Path::new("/b/c"));
     }
 }

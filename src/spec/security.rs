@@ -1,6 +1,7 @@
 //! `SecurityOpt`, and which of /proc and /sys a container does not see.
 
 use super::Error;
+use crate::model::log::go_bool;
 
 /// Hidden, as of Docker 29.
 const MASKED: [&str; 12] = [
@@ -50,16 +51,29 @@ impl Security {
     pub fn parse(options: &[String]) -> Result<Self, Error> {
         let mut security = Self::default();
         for option in options {
-            let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
+            // Without a value; `systempaths` is dockerd's client's, which sends what it means in place of it.
+            match option.as_str() {
+                "no-new-privileges" => {
+                    security.no_new_privileges = true;
+                    continue;
+                }
+                "disable" => continue,
+                _ => {}
+            }
+            let (name, value) = option
+                .split_once('=')
+                .or_else(|| option.split_once(':'))
+                .ok_or_else(|| Error(format!("invalid --security-opt 1: {option:?}")))?;
+            let unknown = || Error(format!("invalid --security-opt 2: {option:?}"));
             match (name, value) {
-                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
-                ("no-new-privileges", "false") => security.no_new_privileges = false,
+                ("no-new-privileges", text) => security.no_new_privileges = go_bool(text).ok_or_else(unknown)?,
                 ("seccomp", "unconfined") => security.filter = Filter::Unconfined,
                 ("seccomp", "builtin" | "default") => security.filter = Filter::Default,
                 ("seccomp", text) if !text.is_empty() => security.filter = Filter::Profile(text.to_owned()),
                 ("systempaths", "unconfined") => security.all_paths = true,
                 ("label", _) | ("apparmor", "unconfined" | "docker-default") | ("writable-cgroups", "false") => {}
-                _ => return Err(Error(format!("invalid --security-opt: \"{option}\""))),
+                ("apparmor", _) => return Err(Error(format!("AppArmor profiles are not supported: {option:?}"))),
+                _ => return Err(unknown()),
             }
         }
         Ok(security)

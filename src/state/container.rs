@@ -1,5 +1,6 @@
 //! A container's two records: what was asked, and what happened.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::networking::EndpointSettings;
+use crate::model::settings::Settings;
 use crate::model::signal;
 use crate::model::time::Nanos;
 
@@ -40,6 +42,10 @@ pub struct ContainerRecord {
     pub host_config: HostConfig,
     /// Connections to networks, by network.
     pub endpoints: BTreeMap<String, EndpointSettings>,
+    /// What the texts of the two halves mean, read at the creation; none: of an older version, see
+    /// [`ContainerRecord::settings`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
 }
 
 /// How a container's root file system is made of its image's layers.
@@ -54,6 +60,18 @@ pub enum Driver {
 }
 
 impl ContainerRecord {
+    /// What was read of the request when the container was created. The record of a version that did not store it is
+    /// read again.
+    ///
+    /// # Errors
+    /// Of such a record: what today's rules do not allow any more.
+    pub fn settings(&self) -> Result<Cow<'_, Settings>, String> {
+        match &self.settings {
+            Some(settings) => Ok(Cow::Borrowed(settings)),
+            None => Settings::read(&self.config, &self.host_config).map(Cow::Owned),
+        }
+    }
+
     /// The attributes of this container's events: its labels, image and name.
     pub fn event_attributes(&self) -> BTreeMap<String, String> {
         let mut attributes = self.config.labels.clone();

@@ -23,6 +23,12 @@
 //! nobody's way: not of lists, of its neighbours' names, nor of the image store's garbage collection, for it can never
 //! be started again. A state that is unreadable counts as an end with exit code 137 and a text.
 //!
+//! # Records of older versions
+//!
+//! A `container.json` from before the request's texts were stored as what they mean has no `settings`; it is read again
+//! each time, by the same parsers ([`container::ContainerRecord::settings`]). What today's rules do not allow any more is
+//! told when such a container is started. New fields have defaults: a record is never rewritten only to be newer.
+//!
 //! # When there is no room
 //!
 //! See [`ending`]: the end of a container needs no room that its start has not made.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
 
+use crate::model::mounting::DOCKER_SOCKETS;
+
 /// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
 pub(super) const GONE: &str = ".gone-";
 
@@ -63,9 +65,7 @@ impl Home {
 
     /// Whether a bind's source means the API's socket: clients write Docker's well-known path for it.
     pub fn is_own_socket(&self, source: &Path) -> bool {
-        source == Path::new("/var/run/docker.sock")
-            || source == Path::new("/run/docker.sock")
-            || source == self.socket()
+        DOCKER_SOCKETS.map(Path::new).contains(&source) || source == self.socket()
     }
 
     /// All containers' lasting directories.

@@ -110,7 +110,7 @@ fn values_that_make_no_sense() {
         json!({"Image": "busybox", "StopSignal": "SIGNONSENSE"}),
         json!({"Image": "busybox", "Env": ["=x"]}),
         json!({"Image": "busybox", "WorkingDir": "relative"}),
-        json!({"Image": "busybox", "Hostname": "x".repeat(64)}),
+        json!({"Image": "busybox", "Hostname": "x".repeat(65)}),
     ] {
         let reply = env.post("/v1.51/containers/create", &body);
         assert_eq!(reply.status, 400, "{body}: {}", reply.text());

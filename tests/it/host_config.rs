@@ -233,9 +233,6 @@ fn what_is_not_implemented_is_said() {
     for field in ["Healthcheck", "PortBindings", "RestartPolicy"] {
         assert!(warnings.iter().any(|warning| warning.contains(field)), "{field}: {warnings:?}");
     }
-    // The default network is not there yet: the create says so.
-    let (_, warnings) = env.create(json!({"Image": "busybox"}));
-    assert!(warnings.iter().any(|warning| warning.contains("network")), "{warnings:?}");
     let (_, warnings) =
         env.create(json!({"Image": "busybox", "NoSuchField": 1, "HostConfig": {"NetworkMode": "none"}}));
     assert!(warnings.iter().all(|warning| warning.contains("NoSuchField")), "{warnings:?}");

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contract;
+mod create;
+mod create_refused;
 mod fixtures;
 mod harness;
 mod process;

@@ -29,11 +29,11 @@ pub async fn create(
     q: Query<CreateQuery>,
     body: Json<CreateBody>,
 ) -> Result<Reply<CreateReply, 201>, ApiError> {
-    let mut request = body.0.into_request(q.0.name, q.0.platform);
-    if request.host_config.ipc_mode.is_empty() {
-        compat::default_ipc_mode(cx.version()).clone_into(&mut request.host_config.ipc_mode);
-    }
-    let created = cx.run(move |engine| engine.create(request)).await?;
+    let platform = compat::create_platform(cx.version(), q.0.platform);
+    let mut request = body.0.into_request(q.0.name, platform);
+    let more = compat::create_request(cx.version(), &mut request)?;
+    let mut created = cx.run(move |engine| engine.create(request)).await?;
+    created.warnings.extend(more);
     Ok(Reply(CreateReply { id: created.id, warnings: created.warnings }))
 }
 

@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod containers;
 pub mod exec;
 pub mod images;
+pub mod networks;
 pub mod streams;
 pub mod system;

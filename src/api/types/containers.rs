@@ -12,6 +12,7 @@ use crate::engine::containers::{CreateRequest, Top, View};
 use crate::model::config::{ContainerConfig, Empty};
 use crate::model::host_config::HostConfig;
 use crate::model::networking::NetworkingConfig;
+use crate::model::ports::split;
 use crate::model::time::{SECOND, rfc3339};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 
@@ -55,6 +56,7 @@ impl CreateBody {
             config: self.config,
             host_config: self.host_config.unwrap_or_default(),
             networking: self.networking_config.unwrap_or_default(),
+            read_only_non_recursive: false,
         }
     }
 }
@@ -236,7 +238,7 @@ impl Inspect {
             graph_driver: GraphDriver { name: DRIVER.to_owned(), data: Some(dirs) },
             size_rw: sizes.map(|sizes| sizes.rw),
             size_root_fs: sizes.map(|sizes| sizes.root_fs),
-            mounts: mount_points(&record.host_config),
+            mounts: mount_points(record),
             config: record.config.clone(),
             network_settings: NetworkSettings::of(view),
         }
@@ -334,7 +336,7 @@ impl Summary {
                 annotations: record.host_config.annotations.clone(),
             },
             network_settings: SummaryNetworks { networks: NetworkSettings::of(view).networks },
-            mounts: mount_points(&record.host_config),
+            mounts: mount_points(record),
         }
     }
 }
@@ -360,7 +362,7 @@ fn exposed(view: &View) -> Vec<Port> {
         return Vec::new();
     }
     let parse = |(port, _): (&String, &Empty)| {
-        let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
+        let (number, kind) = split(port);
         Some(Port { ip: None, private_port: number.parse().ok()?, public_port: None, r#type: kind.to_owned() })
     };
     record.config.exposed_ports.iter().flatten().filter_map(parse).collect()

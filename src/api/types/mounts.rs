@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::host_config::HostConfig;
-use crate::model::mount::Mount;
+use crate::model::mounting::{self, Source};
+use crate::state::container::ContainerRecord;
 
 /// A mount of a container.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
@@ -31,37 +31,27 @@ pub struct MountPoint {
     pub propagation: String,
 }
 
-/// The mounts that a configuration asks for.
-pub fn mount_points(host: &HostConfig) -> Vec<MountPoint> {
-    let bind = |bind: &String| {
-        let mut parts = bind.splitn(3, ':');
-        let (source, target) = (parts.next()?, parts.next()?);
-        let mode = parts.next().unwrap_or_default();
-        let has = |option: &str| mode.split(',').any(|have| have == option);
-        let kinds = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-        let propagation = kinds.into_iter().find(|kind| has(kind)).unwrap_or("rprivate");
-        Some(MountPoint {
-            r#type: "bind".to_owned(),
-            source: source.to_owned(),
-            destination: target.to_owned(),
-            mode: mode.to_owned(),
-            rw: !has("ro"),
-            propagation: propagation.to_owned(),
-            ..MountPoint::default()
-        })
+/// The mounts of a container.
+pub fn mount_points(record: &ContainerRecord) -> Vec<MountPoint> {
+    let settings = record.settings().unwrap_or_default();
+    settings.mounts.iter().map(mount_point).collect()
+}
+
+fn mount_point(point: &mounting::MountPoint) -> MountPoint {
+    let (kind, name, source, propagation) = match &point.source {
+        Source::Bind(bind) => ("bind", "", bind.path.as_str(), bind.propagation.unwrap_or_default().as_str()),
+        Source::Tmpfs { .. } => ("tmpfs", "", "", ""),
+        Source::Volume { name } => ("volume", name.as_str(), "", ""),
+        Source::Image { image } => ("image", image.as_str(), "", ""),
     };
-    let mount = |mount: &Mount| MountPoint {
-        r#type: mount.r#type.clone(),
-        source: mount.source.clone(),
-        destination: mount.target.clone(),
-        rw: !mount.read_only,
-        propagation: match (&mount.bind_options, mount.r#type.as_str()) {
-            (Some(options), "bind") if !options.propagation.is_empty() => options.propagation.clone(),
-            (_, "bind") => "rprivate".to_owned(),
-            _ => String::new(),
-        },
-        ..MountPoint::default()
-    };
-    let binds = host.binds.iter().flatten().filter_map(bind);
-    binds.chain(host.mounts.iter().flatten().map(mount)).collect()
+    MountPoint {
+        r#type: kind.to_owned(),
+        name: name.to_owned(),
+        source: source.to_owned(),
+        destination: point.target.clone(),
+        driver: String::new(),
+        mode: point.mode.clone(),
+        rw: !point.read_only,
+        propagation: propagation.to_owned(),
+    }
 }

@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::engine::containers::View;
+use crate::engine::networks::{self, is_predefined};
 use crate::model::host_config::PortMap;
 use crate::model::networking::EndpointSettings;
+use crate::model::time::{Nanos, rfc3339};
 
 /// A container's networks.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
@@ -94,7 +96,7 @@ impl NetworkSettings {
         let mode = &view.record.host_config.network_mode;
         let mut networks = view.record.endpoints.clone();
         networks.retain(|name, _| name != "default");
-        if matches!(mode.as_str(), "bridge" | "none" | "host") {
+        if is_predefined(mode) {
             networks.entry(mode.clone()).or_default();
         }
         let sandbox_key = match view.state.pid {
@@ -112,4 +114,122 @@ impl NetworkSettings {
 pub struct SummaryNetworks {
     /// Connections, by network.
     pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+/// A network.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Always `local`.
+    pub scope: String,
+    /// `bridge`, `host`, `null`.
+    pub driver: String,
+    /// Whether its containers get IPv4 addresses.
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: bool,
+    /// Whether its containers get IPv6 addresses.
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: bool,
+    /// Where its addresses come from.
+    #[serde(rename = "IPAM")]
+    pub ipam: Ipam,
+    /// Whether it leads nowhere else.
+    pub internal: bool,
+    /// Of a swarm's networks.
+    pub attachable: bool,
+    /// Of a swarm's networks.
+    pub ingress: bool,
+    /// The network that its configuration is of.
+    pub config_from: ConfigFrom,
+    /// Whether it is a configuration only.
+    pub config_only: bool,
+    /// Its running containers, by id; only in an inspection.
+    pub containers: BTreeMap<String, NetworkContainer>,
+    /// Options of its driver.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where a network's addresses come from.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Ipam {
+    /// Always `default`.
+    pub driver: String,
+    /// Always null.
+    pub options: Option<BTreeMap<String, String>>,
+    /// Its subnets: none yet.
+    pub config: Option<Vec<BTreeMap<String, String>>>,
+}
+
+/// The network that a network's configuration is of.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ConfigFrom {
+    /// Always empty.
+    pub network: String,
+}
+
+/// A container in a network.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkContainer {
+    /// Its name.
+    pub name: String,
+    /// The connection's id.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    /// Hardware address.
+    pub mac_address: String,
+    /// IPv4 address and prefix length.
+    #[serde(rename = "IPv4Address")]
+    pub ipv4_address: String,
+    /// IPv6 address and prefix length.
+    #[serde(rename = "IPv6Address")]
+    pub ipv6_address: String,
+}
+
+impl Network {
+    /// Of a network and those of its containers that are to be told.
+    pub fn of(network: &networks::Network, created: Nanos, views: &[View]) -> Self {
+        let container = |view: &View| {
+            let named = NetworkContainer { name: view.record.name.clone(), ..NetworkContainer::default() };
+            (view.record.id.clone(), named)
+        };
+        Self {
+            name: network.name.to_owned(),
+            id: network.id.to_owned(),
+            created: rfc3339(created),
+            scope: "local".to_owned(),
+            driver: network.driver.to_owned(),
+            enable_ipv4: true,
+            enable_ipv6: false,
+            ipam: Ipam { driver: "default".to_owned(), options: None, config: None },
+            internal: false,
+            attachable: false,
+            ingress: false,
+            config_from: ConfigFrom::default(),
+            config_only: false,
+            containers: views.iter().map(container).collect(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// Answer of `GET /volumes`.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumeList {
+    /// Volumes: there are none.
+    pub volumes: Vec<BTreeMap<String, String>>,
+    /// Always null.
+    pub warnings: Option<Vec<String>>,
 }

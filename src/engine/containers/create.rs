@@ -2,15 +2,15 @@
 //! the container exists.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use super::merge;
-use super::support;
+use super::{check, merge};
 use crate::engine::{Engine, Error, Result};
 use crate::image::Store;
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::ids::{random_id, short};
+use crate::model::mounting::clean;
 use crate::model::names::{is_valid_name, random_name};
 use crate::model::networking::NetworkingConfig;
 use crate::model::time;
@@ -35,6 +35,8 @@ pub struct CreateRequest {
     pub host_config: HostConfig,
     /// Networks.
     pub networking: NetworkingConfig,
+    /// What is mounted read-only stays writable in the mounts below it, as before API 1.44.
+    pub read_only_non_recursive: bool,
 }
 
 /// A created container.
@@ -52,19 +54,25 @@ impl Engine {
     /// # Errors
     /// Not found: the image, a network. Conflict: the name. Invalid parameter: anything that cannot be.
     pub fn create(&self, request: CreateRequest) -> Result<Created> {
-        if !request.name.is_empty() {
-            check_name(&request.name)?;
-        }
-        let mut warnings = support::warnings(&request);
+        check::request(&request)?;
+        let mut warnings = check::warnings(&request);
         let image_name = request.config.image.clone();
         let store = Store::open(&self.home)?;
         // Until the record names the layers, nobody may take them away.
         let _hold = store.hold()?;
         let image = self.image_for_container(&store, &image_name, &request.platform)?;
-        let mut config = merge::over_image(request.config, &image.defaults());
+        check::networks(&request.networking)?;
         let mut host_config = request.host_config;
-        support::check(&self.home, &config, &host_config)?;
-        self.defaults(&mut host_config)?;
+        self.resolve_modes(&mut host_config)?;
+        let mut config = merge::over_image(request.config, &image.defaults());
+        if config.entrypoint.iter().chain(&config.cmd).all(Vec::is_empty) {
+            return Err(Error::InvalidParameter("no command specified".to_owned()));
+        }
+        let settings = self.check_whole(&config, &host_config, request.read_only_non_recursive)?;
+        if !request.name.is_empty() {
+            check_name(&request.name)?;
+        }
+        defaults(&mut host_config);
         if config.network_disabled == Some(true) {
             host_config.network_mode = "none".to_owned();
         }
@@ -80,9 +88,7 @@ impl Engine {
             };
         }
         let words: Vec<&String> = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).collect();
-        let Some((path, args)) = words.split_first() else {
-            return Err(Error::InvalidParameter("no command specified".to_owned()));
-        };
+        let (path, args) = words.split_first().expect("checked above");
         let name = request.name.strip_prefix('/').unwrap_or(&request.name).to_owned();
         let mut record = ContainerRecord {
             path: (*path).clone(),
@@ -97,6 +103,7 @@ impl Engine {
             driver: Driver::Overlay,
             config,
             host_config,
+            settings: Some(settings),
             endpoints: request
                 .networking
                 .endpoints_config
@@ -164,41 +171,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes out what an empty field means, so that an inspection tells.
-    fn defaults(&self, host: &mut HostConfig) -> Result<()> {
-        let or = |field: &mut String, default: &str| {
-            if field.is_empty() {
-                *field = default.to_owned();
-            }
-        };
-        if host.network_mode == "default" {
-            host.network_mode.clear();
-        }
-        or(&mut host.network_mode, "bridge");
-        or(&mut host.ipc_mode, "private");
-        or(&mut host.cgroupns_mode, "private");
-        or(&mut host.log_config.r#type, "json-file");
-        or(&mut host.restart_policy.name, "no");
-        or(&mut host.runtime, "runc");
-        let hidden = Security::parse(host.security_opt.as_deref().unwrap_or_default());
-        if !host.privileged && !hidden.is_ok_and(|security| security.all_paths) {
-            let asked = host.masked_paths.take();
-            let heat = if asked.is_none() { kernel::thermal_throttles() } else { Vec::new() };
-            host.masked_paths = Some([security::masked(asked.as_ref()), heat].concat());
-            host.readonly_paths = Some(security::read_only(host.readonly_paths.as_ref()));
-        }
-        if host.shm_size == 0 {
-            host.shm_size = 64 << 20;
-        }
-        // Names of other containers become ids, so that a rename does not break the reference.
-        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
-            if let Some(other) = mode.strip_prefix("container:") {
-                *mode = format!("container:{}", self.find(other)?);
-            }
-        }
-        Ok(())
-    }
-
     /// Gives a container another name.
     ///
     /// # Errors
@@ -236,6 +208,40 @@ impl Engine {
     }
 }
 
+/// Writes out what an empty field means, so that an inspection tells.
+fn defaults(host: &mut HostConfig) {
+    let or = |field: &mut String, default: &str| {
+        if field.is_empty() {
+            *field = default.to_owned();
+        }
+    };
+    if host.network_mode == "default" {
+        host.network_mode.clear();
+    }
+    or(&mut host.network_mode, "bridge");
+    or(&mut host.ipc_mode, "private");
+    or(&mut host.cgroupns_mode, "private");
+    or(&mut host.log_config.r#type, "json-file");
+    or(&mut host.restart_policy.name, "no");
+    or(&mut host.runtime, "runc");
+    let hidden = Security::parse(host.security_opt.as_deref().unwrap_or_default());
+    if !host.privileged && !hidden.is_ok_and(|security| security.all_paths) {
+        let asked = host.masked_paths.take();
+        let heat = if asked.is_none() { kernel::thermal_throttles() } else { Vec::new() };
+        host.masked_paths = Some([security::masked(asked.as_ref()), heat].concat());
+        host.readonly_paths = Some(security::read_only(host.readonly_paths.as_ref()));
+    }
+    if host.shm_size == 0 {
+        host.shm_size = 64 << 20;
+    }
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    // Values that mean nothing: clients send them.
+    host.memory_swappiness.take_if(|value| *value == -1);
+    host.pids_limit.take_if(|limit| *limit <= 0);
+}
+
 /// Builds the specification as a start will, with nothing of the host in it: what cannot be had is then told now.
 fn validate(record: &ContainerRecord) -> Result<()> {
     let input = spec::Input {
@@ -254,19 +260,6 @@ fn make_dir(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An absolute path without `.`, `..` and doubled slashes, as dockerd records it: by its text, whatever links there are.
-fn clean(path: &str) -> String {
-    let mut cleaned = PathBuf::from("/");
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => drop(cleaned.pop()),
-            _ => {}
-        }
-    }
-    cleaned.to_string_lossy().into_owned()
-}
-
 fn check_name(name: &str) -> Result<()> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     if is_valid_name(bare) {
@@ -277,16 +270,4 @@ fn check_name(name: &str) -> Result<()> {
 
 fn invalid_name(name: &str) -> String {
     format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn working_directories_are_cleaned() {
-        for (path, cleaned) in [("/a/../b//c/.", "/b/c"), ("/../..", "/"), ("/x", "/x")] {
-            assert_eq!(clean(path), cleaned);
-        }
-    }
 }

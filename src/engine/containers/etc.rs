@@ -68,12 +68,12 @@ fn hosts(record: &ContainerRecord, host: Option<&str>) -> Result<String> {
     }
     for entry in record.host_config.extra_hosts.iter().flatten() {
         let (name, address) = entry
-            .split_once([':', '='])
+            .split_once(':')
             .ok_or_else(|| Error::InvalidParameter(format!("bad format for add-host: \"{entry}\"")))?;
         // Without a network of its own the host is reached by no address of its own; the loopback one is the host's
         // where the network is the host's.
         let address = if address == "host-gateway" { "127.0.0.1" } else { address };
-        text.push_str(&format!("{}\t{name}\n", address.trim_matches(['[', ']'])));
+        text.push_str(&format!("{}\t{name}\n", address.trim()));
     }
     Ok(text)
 }
@@ -122,7 +122,7 @@ mod tests {
     fn extra_hosts_are_lines() {
         let mut record = ContainerRecord::default();
         record.config.hostname = "web".into();
-        record.host_config.extra_hosts = Some(vec!["db:10.1.2.3".into(), "six:[::2]".into()]);
+        record.host_config.extra_hosts = Some(vec!["db:10.1.2.3".into(), "six:::2".into()]);
         let text = hosts(&record, None).expect("fine");
         assert!(text.ends_with("127.0.1.1\tweb\n10.1.2.3\tdb\n::2\tsix\n"), "{text}");
     }

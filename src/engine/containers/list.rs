@@ -217,8 +217,6 @@ impl Ancestor {
 
 /// Whether a bind's or mount's source or target is this.
 fn mounts_volume(record: &ContainerRecord, volume: &str) -> bool {
-    let binds = record.host_config.binds.iter().flatten();
-    let mounts = record.host_config.mounts.iter().flatten();
-    binds.flat_map(|bind| bind.split(':').take(2)).any(|part| part == volume)
-        || mounts.flat_map(|mount| [&mount.source, &mount.target]).any(|part| part == volume)
+    let settings = record.settings().unwrap_or_default();
+    settings.mounts.iter().any(|point| point.target == volume || point.source_name() == volume)
 }

@@ -1,6 +1,7 @@
 //! A creator's configuration over its image's.
 
 use crate::model::config::{ContainerConfig, Healthcheck};
+use crate::model::signal;
 
 /// What the container gets: the creator's fields, and the image's where the creator left them open.
 ///
@@ -36,7 +37,8 @@ pub fn over_image(mut own: ContainerConfig, image: &ContainerConfig) -> Containe
     }
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if !set(&own.stop_signal) {
-        own.stop_signal = image.stop_signal.clone();
+        // An image's signal that is none stops nobody from running it.
+        own.stop_signal = image.stop_signal.clone().filter(|text| signal::parse(text).is_some());
     }
     own.healthcheck = merge_healthcheck(own.healthcheck, image.healthcheck.as_ref());
     own
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_keeps_its_order() {
+    fn the_creators_environment_goes_first() {
         let env = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
         assert_eq!(merge_env(&env(&["A=1", "B=2"]), &env(&["C=3", "A=4"])), env(&["C=3", "A=4", "B=2"]));
     }

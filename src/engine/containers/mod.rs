@@ -1,6 +1,10 @@
 //! The verbs of containers.
+//!
+//! What a creation refuses, and why there, is told in `check/mod.rs`: all that can be known at the creation is checked
+//! there, by concern, before anything is made; `spec` and the monitor only translate.
 
 mod attach;
+mod check;
 mod create;
 mod etc;
 mod find;
@@ -11,7 +15,6 @@ mod remove;
 mod root;
 mod start;
 mod stop;
-mod support;
 mod top;
 mod wait;
 

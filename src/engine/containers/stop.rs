@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::list::View;
-use super::support::stop_timeout;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::model::signal::{self, Signal};
+use crate::model::time;
 use crate::monitor::client;
 use crate::state;
 use crate::state::container::ContainerRecord;
@@ -42,10 +42,11 @@ impl Engine {
 
     fn stop_running(&self, view: &View, signal: Option<Signal>, timeout: Option<i64>, keep: bool) -> Result<()> {
         let record = &view.record;
-        let own = record.config.stop_signal.as_deref().filter(|text| !text.is_empty()).and_then(signal::parse);
-        let signal = signal.or(own).unwrap_or(signal::TERM);
+        let settings = record.settings().unwrap_or_default();
+        let signal = signal.unwrap_or(settings.stop_signal);
+        let timeout = timeout.unwrap_or(settings.stop_timeout).clamp(-1, i64::MAX / time::SECOND);
         self.emit(record, "kill", &[("signal", signal.to_string())]);
-        let told = self.end(view, signal, stop_timeout(timeout, &record.config), End { keep, tell: true })?;
+        let told = self.end(view, signal, timeout, End { keep, tell: true })?;
         if !told {
             self.emit(record, "stop", &[]);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::launch::{Launcher, Refusal, Started, Stdio};
 use super::plan;
 use crate::holder::Entered;
+use crate::model::mounting::MountPoint;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::container::ContainerRecord;
@@ -96,12 +97,9 @@ impl Container {
 /// Missing sources of binds are made, as directories. Here rather than by who asks for the start: to look at a network
 /// file system whose server is gone takes for ever, and a starter can be ended.
 fn make_sources(home: &Home, record: &ContainerRecord) -> Result<(), Refusal> {
-    let binds = record.host_config.binds.iter().flatten().filter_map(|bind| bind.split(':').next());
-    let mounts = record.host_config.mounts.iter().flatten().filter(|mount| {
-        mount.r#type == "bind" && mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint)
-    });
-    for source in binds.chain(mounts.map(|mount| mount.source.as_str())) {
-        let path = Path::new(source);
+    let settings = record.settings().map_err(Refusal::system)?;
+    for bind in settings.mounts.iter().filter_map(MountPoint::bind).filter(|bind| bind.make) {
+        let (source, path) = (&bind.path, Path::new(&bind.path));
         if !home.is_own_socket(path) && fs::symlink_metadata(path).is_err() {
             let text = |err| Refusal::system(format!("{MOUNT_SOURCE} '{source}': {err}"));
             fs::create_dir_all(path).map_err(text)?;

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::escape::{self, GROWTH, Out};
-use crate::model::host_config::LogConfig;
+use crate::model::log::Log;
 use crate::model::time::{self, Nanos};
 
 /// A longer line is split into pieces of this many bytes, as dockerd's copier does; only the last ends with a newline.
@@ -31,30 +31,13 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// From the options `max-size` (`10m`) and `max-file`, which the engine has checked; what cannot be read is ignored.
-    pub fn from_config(config: &LogConfig) -> Self {
-        let option = |name| config.config.get(name).map(String::as_str);
-        Self {
-            max_size: option("max-size").and_then(parse_size),
-            max_file: option("max-file").and_then(|text| text.parse().ok()).unwrap_or(1).max(1),
+    /// Of a container's log; none if nothing is kept.
+    pub fn of(log: &Log) -> Option<Self> {
+        match *log {
+            Log::None => None,
+            Log::JsonFile { max_size, max_file } => Some(Self { max_size, max_file: max_file.max(1) }),
         }
     }
-}
-
-/// Reads Docker's size notation, `10m`, `1.5kb`, `-1` (none), in bytes by powers of 1024.
-pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().ok()?;
-    let unit = match text[digits..].trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        _ => return None,
-    };
-    Some((number * 1024f64.powi(unit)) as u64).filter(|&size| size > 0)
 }
 
 /// An open log.
@@ -327,13 +310,5 @@ mod tests {
         log.write(0, b"x\n", &mut vec![0; MIN_BUFFER]).expect("write");
         let text = fs::read_to_string(&path).expect("read");
         assert_eq!(text.lines().count(), 2, "{text}");
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!(parse_size("10m"), Some(10 << 20));
-        assert_eq!(parse_size("1.5kb"), Some(1536));
-        assert_eq!(parse_size("-1"), None);
-        assert_eq!(parse_size("ten"), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use super::log::Rotation;
 use super::streams::Shape;
-use crate::model::signal;
 use crate::state::container::ContainerRecord;
-use crate::sys::spawn;
 
 /// The container's settings that its monitor keeps.
 #[derive(Debug)]
@@ -31,16 +29,17 @@ impl Settings {
     /// From the record.
     pub fn of(record: &ContainerRecord) -> Self {
         let config = &record.config;
-        let log = &record.host_config.log_config;
+        // What an old record's texts do not tell any more is the default.
+        let settings = record.settings().unwrap_or_default();
         Self {
             tty: config.tty,
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             auto_remove: record.host_config.auto_remove,
-            stop_signal: config.stop_signal.as_deref().and_then(signal::parse).unwrap_or(spawn::SIGTERM),
-            stop_timeout: config.stop_timeout.unwrap_or(10),
+            stop_signal: settings.stop_signal,
+            stop_timeout: settings.stop_timeout,
             console_size: cells(record.host_config.console_size),
-            log: (log.r#type != "none").then(|| Rotation::from_config(log)),
+            log: Rotation::of(&settings.log),
         }
     }
 

@@ -1,0 +1,144 @@
+//! A sentence for each thing that was asked for and will not be done.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::create::CreateRequest;
+use crate::engine::networks::is_predefined;
+use crate::model::log::WITHOUT_EFFECT;
+use crate::model::log::go_bool;
+
+/// Fields of `HostConfig` that are recorded and not acted on.
+const HOST_FIELDS: &[&str] = &[
+    "PortBindings",
+    "RestartPolicy",
+    "VolumeDriver",
+    "VolumesFrom",
+    "Cgroup",
+    "Links",
+    "PublishAllPorts",
+    "CpuShares",
+    "Memory",
+    "NanoCpus",
+    "CgroupParent",
+    "BlkioWeight",
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpusetCpus",
+    "CpusetMems",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "MemoryReservation",
+    "MemorySwap",
+    "OomKillDisable",
+    "CpuCount",
+    "KernelMemoryTCP",
+];
+
+/// Fields of the configuration that are recorded and not acted on.
+const CONFIG_FIELDS: &[&str] = &["Healthcheck", "Volumes"];
+
+/// The warnings of a request: dockerd's, then those about what is not done here.
+pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<String> {
+    let host = &request.host_config;
+    let mut warnings = Vec::new();
+    if host.oom_kill_disable == Some(true) && host.memory == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system \
+             running out of resources."
+                .to_owned(),
+        );
+    }
+    if host.cpu_percent > 0 {
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
+    let published = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    if host.network_mode == "host" && published {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    warnings.extend(set_fields(&request.config, "", CONFIG_FIELDS));
+    let discarded = |warning: &String| host.network_mode == "host" && warning.starts_with("HostConfig.PortBindings ");
+    warnings.extend(set_fields(host, "HostConfig.", HOST_FIELDS).into_iter().filter(|warning| !discarded(warning)));
+    // These two have a value that means nothing: clients send it.
+    if host.memory_swappiness.is_some_and(|value| value != -1) {
+        warnings.push(sentence("HostConfig.MemorySwappiness"));
+    }
+    if host.pids_limit.is_some_and(|limit| limit > 0) {
+        warnings.push(sentence("HostConfig.PidsLimit"));
+    }
+    for (option, value) in &host.log_config.config {
+        let default = value.is_empty() || value == "blocking" || go_bool(value) == Some(false);
+        if host.log_config.r#type != "none" && WITHOUT_EFFECT.contains(&option.as_str()) && !default {
+            warnings.push(sentence(&format!("HostConfig.LogConfig.Config.{option}")));
+        }
+    }
+    for (name, endpoint) in &request.networking.endpoints_config {
+        let plain = endpoint.as_ref().is_none_or(|endpoint| is_empty(&to_value(endpoint)));
+        if !plain || !(name == "default" || is_predefined(name)) {
+            warnings.push(sentence(&format!("NetworkingConfig.EndpointsConfig.{name}")));
+        }
+    }
+    warnings
+}
+
+fn sentence(field: &str) -> String {
+    format!("{field} is not implemented and has no effect")
+}
+
+fn set_fields<T: Serialize>(config: &T, prefix: &str, fields: &[&str]) -> Vec<String> {
+    let value = to_value(config);
+    let is_set = |field: &&&str| match &value[**field] {
+        Value::Object(map) if **field == "RestartPolicy" && map.get("Name") == Some(&Value::from("no")) => false,
+        other => !is_empty(other),
+    };
+    fields.iter().filter(is_set).map(|field| sentence(&format!("{prefix}{field}"))).collect()
+}
+
+fn to_value<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Whether a JSON value asks for nothing: null, zero, false, or empty all the way down.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::host_config::{HostConfig, RestartPolicy};
+
+    #[test]
+    fn only_fields_that_ask_for_something_are_named() {
+        let mut request = CreateRequest::default();
+        request.host_config.network_mode = "none".to_owned();
+        request.host_config.restart_policy = RestartPolicy { name: "no".to_owned(), maximum_retry_count: 0 };
+        request.host_config.memory_swappiness = Some(-1);
+        assert_eq!(warnings(&request), Vec::<String>::new());
+        request.host_config.memory = 1 << 20;
+        request.host_config.log_config.config.insert("tag".to_owned(), "x".to_owned());
+        let all = warnings(&request).join("\n");
+        assert!(all.contains("HostConfig.Memory ") && all.contains("LogConfig.Config.tag"), "{all}");
+    }
+
+    #[test]
+    fn every_listed_field_is_one() {
+        let value = to_value(&HostConfig::default());
+        for field in HOST_FIELDS {
+            let optional = ["KernelMemoryTCP"].contains(field);
+            assert!(optional || value.get(field).is_some(), "{field}");
+        }
+    }
+}
