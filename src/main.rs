@@ -22,6 +22,10 @@ fn main() -> ExitCode {
         Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }
+    if holder::program::is_copy() {
+        eprintln!("pierless: this copy of the program serves containers from outside; it does nothing in one");
+        return ExitCode::FAILURE;
+    }
     let line = CommandLine::parse();
     let home = Home::from_env(holder::host_uid());
     let _entered = match line.verb.enters_namespaces().then(|| holder::enter(&home)).transpose() {
