@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     }
     let line = CommandLine::parse();
     let home = Home::from_env(holder::host_uid());
+    if line.verb.makes_files() {
+        pierless::sys::process::usual_umask();
+    }
     let _entered = match line.verb.enters_namespaces().then(|| holder::enter(&home)).transpose() {
         Ok(entered) => entered,
         Err(error) => {

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use super::program;
 use crate::state::lock::{self, Lock};
 use crate::state::paths::{Home, entry_id};
 use crate::state::store;
@@ -19,7 +18,8 @@ pub struct Found {
 }
 
 impl Found {
-    fn new(pid: i32) -> Option<Self> {
+    /// The process that has this id now.
+    pub fn new(pid: i32) -> Option<Self> {
         Some(Self { pid, pidfd: pidfd::open(pid).ok()? })
     }
 
@@ -28,10 +28,9 @@ impl Found {
         &self.pidfd
     }
 
-    /// Its executable, if that is the copy of this name.
-    pub fn executable(&self, name: &str) -> Option<OwnedFd> {
-        // Alive after the look: so it was looked at.
-        program::of_process(self.pid, name).filter(|_| pidfd::is_alive(&self.pidfd))
+    /// Whether it has not ended.
+    pub fn is_alive(&self) -> bool {
+        pidfd::is_alive(&self.pidfd)
     }
 }
 
@@ -101,7 +100,7 @@ pub fn namespace(home: &Home, users: &Lock) -> Option<OwnedFd> {
 const NAMESPACE: &str = "namespace";
 
 /// Device and inode of the user namespace that was made last.
-fn recorded(home: &Home) -> Option<Identity> {
+pub fn recorded(home: &Home) -> Option<Identity> {
     let text = fs::read_to_string(home.holder().join(NAMESPACE)).ok()?;
     let mut words = text.split_ascii_whitespace().map(str::parse);
     Some((words.next()?.ok()?, words.next()?.ok()?))
@@ -127,7 +126,7 @@ fn somebody_in(wanted: Identity) -> Option<OwnedFd> {
 
 /// The first processes of containers that run by their records. Where the run directory is whole, it lists those that
 /// were started since the last boot.
-fn inits(home: &Home, whole: bool) -> impl Iterator<Item = i32> {
+pub fn inits(home: &Home, whole: bool) -> impl Iterator<Item = i32> {
     let ids = match whole {
         true => {
             let entries = fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten();
@@ -143,7 +142,7 @@ fn inits(home: &Home, whole: bool) -> impl Iterator<Item = i32> {
 }
 
 /// The user namespaces from a process's up to the one below `own`: the process may have made some itself.
-fn chain(pid: i32, own: Identity) -> Option<Vec<OwnedFd>> {
+pub fn chain(pid: i32, own: Identity) -> Option<Vec<OwnedFd>> {
     let mut chain = vec![namespaces::open(pid, "user").ok()?];
     if namespaces::identity_of(&chain[0]).ok()? == own {
         return None;

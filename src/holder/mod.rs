@@ -10,6 +10,7 @@
 //!
 //! Every process then has a *mount namespace* of its own, so whatever it mounts vanishes with it.
 
+mod alone;
 mod create;
 mod find;
 mod idmap;
@@ -18,6 +19,7 @@ pub mod program;
 use std::io;
 use std::process::ExitCode;
 
+pub use alone::enter_alone;
 use create::Place;
 
 pub use idmap::{Range, host_uid};
@@ -123,7 +125,11 @@ pub fn enter(home: &Home) -> Result<Entered, Error> {
     let dir = home.holder();
     paths::private_dir(&dir)?;
     // Before anything is looked at: from here on no holder ends.
-    let users = Lock::shared(&dir.join("users"))?;
+    enter_as(home, Lock::shared(&dir.join("users"))?)
+}
+
+/// Enters as a user of the namespaces that has this lock.
+fn enter_as(home: &Home, users: Lock) -> Result<Entered, Error> {
     join(home, &users)?;
     namespaces::unshare(Kinds::CLONE_NEWNS).map_err(Error::at("cannot make a mount namespace"))?;
     mounts::make_all_slave().map_err(Error::at("cannot make mounts private"))?;

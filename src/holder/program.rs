@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 
-use super::find;
+use super::find::{self, Found};
 use crate::state::paths::Home;
 
 /// Begins the name of every copy.
@@ -71,7 +71,7 @@ pub fn copy(home: &Home) -> io::Result<&'static OwnedFd> {
         false => {
             let name = name(&own)?;
             let pids = find::holder(home).into_iter().chain(find::monitors(home));
-            let found = pids.into_iter().find_map(|found| found.executable(&name));
+            let found = pids.into_iter().find_map(|found| of_process(&found, &name));
             found.map_or_else(|| make(own, &name), Ok)?
         }
     };
@@ -85,11 +85,12 @@ fn name(original: &File) -> io::Result<String> {
 }
 
 /// The executable of a process, if it is the copy of this name.
-pub(super) fn of_process(pid: i32, name: &str) -> Option<OwnedFd> {
-    let file: OwnedFd = File::open(format!("/proc/{pid}/exe")).ok()?.into();
+fn of_process(process: &Found, name: &str) -> Option<OwnedFd> {
+    let file: OwnedFd = File::open(format!("/proc/{}/exe", process.pid)).ok()?.into();
     let link = fs::read_link(executable(&file)).ok()?;
     let wanted = OsString::from(format!("/memfd:{name} (deleted)"));
-    (link.as_os_str() == wanted && is_sealed(&file)).then_some(file)
+    // Alive after the look: so it was looked at.
+    (link.as_os_str() == wanted && is_sealed(&file) && process.is_alive()).then_some(file)
 }
 
 fn make(mut original: File, name: &str) -> io::Result<OwnedFd> {
@@ -132,8 +133,9 @@ mod tests {
         let mut child =
             std::process::Command::new(executable(&copy)).arg("100").spawn().expect("a copy can be executed");
         let pid = i32::try_from(child.id()).expect("pid");
-        assert!(of_process(pid, &name).is_some());
-        assert!(of_process(pid, "pierless other").is_none());
+        let found = Found::new(pid).expect("it runs");
+        assert!(of_process(&found, &name).is_some());
+        assert!(of_process(&found, "pierless other").is_none());
         child.kill().and_then(|()| child.wait()).expect("end");
         // Not even its owner, once nobody runs it.
         let writable = File::options().write(true).open(executable(&copy));

@@ -108,8 +108,8 @@ pub fn set_oom_score_adj(value: i64) -> io::Result<()> {
 #[allow(unsafe_code)]
 pub fn usual_context() {
     use nix::libc;
-    use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit, umask};
-    umask(rustix::fs::Mode::from_raw_mode(0o022));
+    use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+    usual_umask();
     for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
         // SAFETY: restores the default action; no handler is installed. SIGKILL and the like cannot be changed.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -120,6 +120,11 @@ pub fn usual_context() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     }
     let _ = setpriority_process(None, 0);
+}
+
+/// Sets the umask to 022.
+pub fn usual_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 /// Sets the name that ps(1) shows in its short form; at most 15 bytes.

@@ -35,6 +35,7 @@ mod orphans;
 mod process_model;
 mod program;
 mod races;
+mod reset;
 mod run;
 mod security;
 mod server;
