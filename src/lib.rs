@@ -8,8 +8,9 @@
 //! | role | started by | lives | threads |
 //! |---|---|---|---|
 //! | `pierless serve` | systemd's socket, or `--socket PATH` | until idle | tokio, one thread and a blocking pool |
-//! | `pierless monitor` | the engine, by spawning its own executable | until its container has ended and its record is committed | one |
+//! | `pierless monitor` | the engine, by spawning a sealed copy of its own executable | until its container has ended and its record is committed | one |
 //! | `pierless holder` | whoever first needs the user's namespaces | until no pierless process needs them | one |
+//! | `docker-init` | a container with `--init`, as its first process | as long as its program | one |
 //! | `pierless VERB` | a person | the verb | few |
 //!
 //! Every role but the holder enters the user's namespaces before any thread exists (see [`holder::enter`]): verbs and

@@ -22,8 +22,15 @@ fn main() -> ExitCode {
         Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }
+    if holder::program::is_copy() {
+        eprintln!("pierless: this copy of the program serves containers from outside; it does nothing in one");
+        return ExitCode::FAILURE;
+    }
     let line = CommandLine::parse();
     let home = Home::from_env(holder::host_uid());
+    if line.verb.makes_files() {
+        pierless::sys::process::usual_umask();
+    }
     let _entered = match line.verb.enters_namespaces().then(|| holder::enter(&home)).transpose() {
         Ok(entered) => entered,
         Err(error) => {

@@ -23,6 +23,8 @@ pub enum Verb {
     Up,
     /// Undo `up`; containers stay
     Down(Down),
+    /// End everything and remove all containers, images and volumes
+    Reset(Reset),
     /// Tell what this host has and lacks, and what mends it
     Check,
     /// Create and start a container
@@ -51,9 +53,17 @@ pub enum Verb {
 
 impl Verb {
     /// Whether it needs the user's namespaces. The others must stay outside: systemd and a login session know the user
-    /// by the id it has there. `serve` enters by itself, at its first engine call.
+    /// by the id it has there. `serve` enters by itself, at its first engine call, and `reset` when it is alone.
     pub fn enters_namespaces(&self) -> bool {
-        !matches!(self, Verb::Serve(_) | Verb::Up | Verb::Down(_) | Verb::Check | Verb::StandIn | Verb::Activated)
+        !matches!(
+            self,
+            Verb::Serve(_) | Verb::Up | Verb::Down(_) | Verb::Reset(_) | Verb::Check | Verb::StandIn | Verb::Activated
+        )
+    }
+
+    /// Whether the files that it makes are containers' and images', whose modes must not depend on the caller's umask.
+    pub fn makes_files(&self) -> bool {
+        matches!(self, Verb::Serve(_)) || (self.enters_namespaces() && !matches!(self, Verb::Unshare(_)))
     }
 }
 
@@ -86,6 +96,14 @@ pub struct Down {
     /// Stop all containers, too
     #[arg(long)]
     pub stop: bool,
+}
+
+/// Options of `reset`.
+#[derive(Args, Debug)]
+pub struct Reset {
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 /// Options of `run`.

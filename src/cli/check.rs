@@ -47,7 +47,7 @@ impl Item {
 pub fn items() -> Vec<Item> {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-    let mut items = vec![kernel()];
+    let mut items = vec![kernel(), memory_programs()];
     if !uid.is_root() {
         items.push(user_namespaces());
         items.push(subordinate_ids("subuid", "--add-subuids", &user, uid));
@@ -130,6 +130,15 @@ fn user_namespaces() -> Item {
         return Item::bad(name, Verdict::Lacking, "restricted by AppArmor", mend);
     }
     Item::ok(name, "allowed")
+}
+
+/// What runs beside containers runs from memory, see `holder::program`.
+fn memory_programs() -> Item {
+    let name = "memfd";
+    match read("/proc/sys/vm/memfd_noexec").trim() {
+        "2" => Item::bad(name, Verdict::Broken, "programs in memory are forbidden", "sudo sysctl -w vm.memfd_noexec=1"),
+        _ => Item::ok(name, "programs in memory are allowed"),
+    }
 }
 
 /// The user's ranges in /etc/subuid or /etc/subgid, whose lines are `name-or-id:first:count`.

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check;
+pub mod reset;
 pub mod run;
 pub mod stand_in;
 pub mod terminal;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use args::Verb;
 
 use crate::engine::{self, Engine};
+use crate::holder;
 use crate::state::paths::Home;
 
 /// Why a verb failed. Its text is what the person sees.
@@ -60,6 +62,12 @@ pub enum Error {
     /// What was asked of containers or images failed.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The namespaces could not be entered.
+    #[error(transparent)]
+    Holder(#[from] holder::Error),
+    /// Nobody said yes.
+    #[error("nothing was removed: answer `y`, or give --force")]
+    Unconfirmed,
     /// The failure has been told already.
     #[error("not everything could be done")]
     Said,
@@ -85,6 +93,7 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Serve(_) => Ok(()),
         Verb::Up => up::up(home),
         Verb::Down(options) => up::down(home, options.stop),
+        Verb::Reset(options) => reset::reset(home, options.force),
         Verb::Check => return check_host(),
         Verb::StandIn => stand_in::hold(home),
         Verb::Activated => stand_in::become_serve(),

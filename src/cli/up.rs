@@ -95,6 +95,9 @@ pub fn down(home: &Home, stop: bool) -> Result<(), Error> {
             tree::remove(&folder).map_err(Error::at(&folder))?;
         }
     }
+    if home.containers().exists() || home.images().exists() {
+        eprintln!("containers and images stay in {}; `pierless reset` removes them", home.data.display());
+    }
     Ok(())
 }
 

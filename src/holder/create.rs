@@ -1,4 +1,4 @@
-//! Making a holder, and with it the user namespace.
+//! Making a holder, and with it, unless there is one already, the user namespace.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,14 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::idmap::{self, Range};
-use super::{Error, Home};
+use super::{Error, Home, find, program};
 use crate::state::lock::{self, Kind};
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{fdpass, pidfd, process, spawn};
 
-/// Makes a holder and joins it: in the user namespace of `monitor`, else in a new one. The caller holds the lock under
-/// which holders are made.
-pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
+/// Where a holder is to be.
+pub enum Place {
+    /// In this process's own user namespace: it is root there.
+    Here,
+    /// In that user namespace.
+    In(OwnedFd),
+    /// In a new one.
+    New,
+}
+
+/// Makes a holder and joins it. The caller holds the lock under which holders are made.
+pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
     let dir = home.holder();
     let open = |path: &Path| {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -27,9 +36,10 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
     lock::acquire(&lock, Kind::Exclusive).map_err(Error::at("holder/lock"))?;
     lock.set_len(0).map_err(Error::at("holder/lock"))?;
 
-    if let Some(monitor) = monitor {
-        namespaces::join(monitor, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
+    if let Place::In(namespace) = place {
+        namespaces::join(namespace, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
+    let make = matches!(place, Place::New);
     let (ours, theirs) = fdpass::pair().map_err(Error::at("socketpair"))?;
     let mut ours = Some(ours);
     let child = spawn::fork(|| {
@@ -38,7 +48,7 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
         // Its own child is nobody's here: this process may well end before the holder, or wait for other children.
         let forked = rustix::process::setsid()
             .map_err(io::Error::from)
-            .and_then(|_| spawn::fork(|| hold(&lock, &users, &theirs, monitor.is_none())));
+            .and_then(|_| spawn::fork(|| hold(&lock, &users, &theirs, make)));
         i32::from(forked.is_err())
     });
     let child = child.map_err(Error::at("cannot fork"))?;
@@ -48,13 +58,18 @@ pub fn holder(home: &Home, monitor: Option<&OwnedFd>) -> Result<(), Error> {
 
     let pid = receive_pid(&ours)?;
     let pidfd = pidfd::open(pid).map_err(Error::at("the holder has ended"))?;
-    if monitor.is_none() {
-        map_ids(pid)?;
+    let mapping = make.then(|| start_mapping(pid)).transpose()?;
+    // While the helpers work.
+    let program = program::copy(home).map_err(Error::at("cannot copy this program to memory"));
+    if let Some(helpers) = mapping {
+        helpers.into_iter().flatten().map(|(program, child)| finish(&program, child)).fold(Ok(()), Result::and)?;
+        let identity = namespaces::identity(&pid.to_string(), "user").map_err(Error::at("the holder has ended"))?;
+        find::record(home, identity)?;
     }
     let start = process::start_time(pid).map_err(Error::at("the holder has ended"))?;
     lock.write_at(format!("{pid} {start}\n").as_bytes(), 0).map_err(Error::at("holder/lock"))?;
-    fdpass::send(&ours, &[b"go"], &[]).map_err(Error::at("the holder has ended"))?;
-    if monitor.is_none() {
+    fdpass::send(&ours, &[b"go"], &[program?.as_fd()]).map_err(Error::at("the holder has ended"))?;
+    if make {
         namespaces::join(&pidfd, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
     Ok(())
@@ -82,28 +97,28 @@ fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
     if fdpass::send(socket, &[std::process::id().to_string().as_bytes()], &[]).is_err() {
         return 1;
     }
-    let mut buf = [0; 8];
-    if !matches!(fdpass::recv(socket, &mut buf), Ok(got) if got.len == 2) {
-        return 1;
-    }
-    // Its two locks as standard streams: the only descriptors that outlive exec.
-    let null = OpenOptions::new().write(true).open("/dev/null");
+    let program = match fdpass::recv(socket, &mut [0; 8]) {
+        Ok(mut got) if got.len == 2 => got.fds.pop(),
+        _ => None,
+    };
+    let Some(program) = program else { return 1 };
+    // Its two locks and, for its role, the program as standard streams: the only descriptors that outlive exec.
     let placed = rustix::stdio::dup2_stdin(lock.as_fd())
         .and_then(|()| rustix::stdio::dup2_stdout(users.as_fd()))
-        .and_then(|()| null.map_or(Ok(()), |null| rustix::stdio::dup2_stderr(null.as_fd())));
+        .and_then(|()| rustix::stdio::dup2_stderr(&program));
     let _ = std::env::set_current_dir("/");
     spawn::ordinary_signals();
     if placed.is_err() || process::close_on_exec_from(3).is_err() {
         return 1;
     }
-    let args = ["pierless".to_owned(), "holder".to_owned()];
-    process::execute(Path::new("/proc/self/exe"), &args, &[]);
+    let args = [program::path().to_string_lossy().into_owned(), "holder".to_owned()];
+    process::execute(&program::executable(&program), &args, &[]);
     1
 }
 
-/// Maps the whole ranges that the user was given, by the helpers that may. The user's own ids alone are mapped only where
+/// Begins to map the whole ranges that the user was given, by the helpers that may; [`finish`] each. The user's own ids alone are mapped only where
 /// nothing was given, or where the helpers are not installed: what fails now and then must not change who owns files.
-fn map_ids(pid: i32) -> Result<(), Error> {
+fn start_mapping(pid: i32) -> Result<Option<[Helper; 2]>, Error> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let name = idmap::user_name(uid);
     let grants = |path: &'static str| match fs::read(path) {
@@ -120,14 +135,18 @@ fn map_ids(pid: i32) -> Result<(), Error> {
         // Both at once: each is a setuid program that the kernel has to load.
         let users = helper(&for_users, pid, &idmap::mapping(uid, &subuids));
         let groups = helper(&for_groups, pid, &idmap::mapping(gid, &subgids));
-        return finish(&for_users, users).and(finish(&for_groups, groups));
+        return Ok(Some([(for_users, users), (for_groups, groups)]));
     }
     let map = |file, text: &str| namespaces::write_map(pid, file, text);
     map("setgroups", "deny")
         .and_then(|()| map("uid_map", &format!("0 {uid} 1")))
         .and_then(|()| map("gid_map", &format!("0 {gid} 1")))
-        .map_err(Error::at("cannot map the user's id"))
+        .map_err(Error::at("cannot map the user's id"))?;
+    Ok(None)
 }
+
+/// A helper's file and, where it could be started, its process.
+type Helper = (PathBuf, io::Result<Child>);
 
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());

@@ -2,20 +2,25 @@
 //!
 //! A user without privileges gets one *user namespace* for all of their containers, so that these can share network
 //! namespaces, and so that files which belong to a container's users have the same owners for every process that
-//! touches them. A namespace lives as long as a process is in it; the *holder* is that process. It decides nothing: it
-//! keeps `run/holder/lock` locked (with its process id written in it) and waits until it gets `run/holder/users`, which
-//! every other pierless process has locked in shared mode. Killed, it is replaced by the next process that looks, in the
-//! namespace of a monitor that still lives, if there is one.
+//! touches them. A namespace lives as long as a process is in it; the *holder* is that process, and keeps the copy of the
+//! program that monitors run from (see [`program`]). It decides nothing: it keeps `run/holder/lock` locked (with its
+//! process id written in it) and waits until it gets `run/holder/users`, which every other pierless process has locked in
+//! shared mode. Killed, it is replaced by the next process that looks: in the same namespace, if anybody lives there, be
+//! it a monitor or only a container's first process. Root has a holder, too, and no user namespace.
 //!
 //! Every process then has a *mount namespace* of its own, so whatever it mounts vanishes with it.
 
+mod alone;
 mod create;
+mod find;
 mod idmap;
+pub mod program;
 
-use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub use alone::enter_alone;
+use create::Place;
 
 pub use idmap::{Range, host_uid};
 
@@ -23,7 +28,7 @@ use crate::model::ErrorKind;
 use crate::state::lock::{self, Lock};
 use crate::state::paths::{self, Home};
 use crate::sys::namespaces::{self, Kinds};
-use crate::sys::{fdpass, mounts, pidfd, process};
+use crate::sys::{mounts, process};
 
 /// Why the namespaces could not be entered.
 #[derive(Debug, thiserror::Error)]
@@ -110,8 +115,8 @@ pub fn is_single_id() -> bool {
 
 /// Enters the user's namespaces, making them if need be, and a mount namespace of this process's own.
 ///
-/// To be called first thing in `main`: a process with threads cannot do it. Does nothing about the user namespace for
-/// root, nor for a child of a process that is inside already.
+/// To be called first thing in `main`: a process with threads cannot do it. Root, and a child of a process that is inside
+/// already, stay in the user namespace that they are in.
 ///
 /// # Errors
 /// The run directory cannot be written, or the kernel forbids user namespaces.
@@ -120,10 +125,12 @@ pub fn enter(home: &Home) -> Result<Entered, Error> {
     let dir = home.holder();
     paths::private_dir(&dir)?;
     // Before anything is looked at: from here on no holder ends.
-    let users = Lock::shared(&dir.join("users"))?;
-    if !rustix::process::geteuid().is_root() {
-        join(home)?;
-    }
+    enter_as(home, Lock::shared(&dir.join("users"))?)
+}
+
+/// Enters as a user of the namespaces that has this lock.
+fn enter_as(home: &Home, users: Lock) -> Result<Entered, Error> {
+    join(home, &users)?;
     namespaces::unshare(Kinds::CLONE_NEWNS).map_err(Error::at("cannot make a mount namespace"))?;
     mounts::make_all_slave().map_err(Error::at("cannot make mounts private"))?;
     let uid_map = idmap::read("uid_map").map_err(Error::at("/proc/self/uid_map"))?;
@@ -138,7 +145,7 @@ pub fn enter(home: &Home) -> Result<Entered, Error> {
     })
 }
 
-fn join(home: &Home) -> Result<(), Error> {
+fn join(home: &Home, users: &Lock) -> Result<(), Error> {
     if join_holder(home)? {
         return Ok(());
     }
@@ -147,21 +154,20 @@ fn join(home: &Home) -> Result<(), Error> {
     if join_holder(home)? {
         return Ok(());
     }
-    let monitor = living_monitor(home);
-    create::holder(home, monitor.as_ref())
+    let place = match rustix::process::geteuid().is_root() {
+        true => Place::Here,
+        false => find::namespace(home, users).map_or(Place::New, Place::In),
+    };
+    create::holder(home, &place)
 }
 
 /// Joins the holder's user namespace, if there is a holder.
 fn join_holder(home: &Home) -> Result<bool, Error> {
-    let path = home.holder().join("lock");
-    let Ok(file) = File::open(&path) else { return Ok(false) };
-    let Some(pid) = locked_by(&file) else { return Ok(false) };
-    let Some(pidfd) = open_process(pid) else { return Ok(false) };
-    // The descriptor was opened while the lock was held by its process, if it is still held now.
-    if locked_by(&file) != Some(pid) {
-        return Ok(false);
+    let Some(holder) = find::holder(home) else { return Ok(false) };
+    if rustix::process::geteuid().is_root() {
+        return Ok(true);
     }
-    match namespaces::join(&pidfd, Kinds::CLONE_NEWUSER) {
+    match namespaces::join(holder.pidfd(), Kinds::CLONE_NEWUSER) {
         Ok(()) => Ok(true),
         // It was killed just now.
         Err(err) if err.raw_os_error() == Some(nix::libc::ESRCH) => Ok(false),
@@ -169,51 +175,18 @@ fn join_holder(home: &Home) -> Result<bool, Error> {
     }
 }
 
-/// Process id and start time in a file that is locked by that process.
-fn locked_by(file: &File) -> Option<(i32, u64)> {
-    use std::os::unix::fs::FileExt;
-    if !lock::is_locked(file).unwrap_or(false) {
-        return None;
+/// The role `pierless holder`: standard input is the lock that says so, standard output the users' lock, standard error
+/// the program. Returns when no process uses the namespaces any more.
+pub fn main() -> ExitCode {
+    if !program::is_sealed(rustix::stdio::stderr()) {
+        eprintln!("pierless holder: this is an internal command");
+        return ExitCode::FAILURE;
     }
-    let mut buf = [0; 64];
-    let len = file.read_at(&mut buf, 0).ok()?;
-    let mut words = std::str::from_utf8(buf.get(..len)?).ok()?.split_ascii_whitespace();
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-}
-
-fn open_process((pid, start): (i32, u64)) -> Option<OwnedFd> {
-    let pidfd = pidfd::open(pid).ok()?;
-    (process::start_time(pid).ok()? == start).then_some(pidfd)
-}
-
-/// A monitor whose user namespace new processes should share, for its container is in it.
-fn living_monitor(home: &Home) -> Option<OwnedFd> {
-    let own = namespaces::identity("self", "user").ok()?;
-    for entry in fs::read_dir(home.run.join("containers")).ok()?.flatten() {
-        let dir: PathBuf = entry.path();
-        if !Lock::is_held(&dir.join("lock")).unwrap_or(false) {
-            continue;
-        }
-        // Who listens on its socket is the monitor; the kernel knows who that is.
-        let Ok(socket) = fdpass::connect(&dir.join("monitor.sock")) else { continue };
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(socket.as_fd()) else { continue };
-        let pid = peer.pid.as_raw_nonzero().get();
-        let Ok(pidfd) = pidfd::open(pid) else { continue };
-        if namespaces::identity(&pid.to_string(), "user").is_ok_and(|theirs| theirs != own) && pidfd::is_alive(&pidfd) {
-            return Some(pidfd);
-        }
-    }
-    None
-}
-
-/// The role `pierless holder`: standard input is the lock that says so, standard output the users' lock. Returns when
-/// no process uses the namespaces any more.
-pub fn main() -> std::process::ExitCode {
     process::set_name(c"pierless");
     if lock::acquire(rustix::stdio::stdout(), lock::Kind::Exclusive).is_err() {
-        return std::process::ExitCode::FAILURE;
+        return ExitCode::FAILURE;
     }
     // Before the users' lock becomes free: nobody may find a holder that is about to end.
     let _ = lock::release(rustix::stdio::stdin());
-    std::process::ExitCode::SUCCESS
+    ExitCode::SUCCESS
 }

@@ -6,9 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::protocol::{self, Attach, ExecStart, Failure, MAX_BYTES, Phase, Reply, Request, VERSION};
+use crate::holder;
 use crate::model::ErrorKind;
 use crate::state::paths::Home;
 use crate::sys::fdpass;
@@ -320,14 +321,18 @@ fn spawn(home: &Home, id: &str) -> Result<Option<Connection>> {
     let (ready, says) = io::pipe().map_err(failed)?;
     let (socket, theirs) = fdpass::pair().map_err(failed)?;
     // Nothing here asks for work between fork and exec, so this is posix_spawn: quick, and safe with threads.
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("pierless")
+    let program = holder::program::copy(home).map_err(failed)?;
+    let mut child = Command::new(holder::program::executable(program))
+        .arg0(holder::program::path())
         .args(["monitor", id])
+        // The same for all, whoever launches it.
+        .env_clear()
         .env("PIERLESS_DATA", &home.data)
         .env("PIERLESS_RUN", &home.run)
         .stdin(theirs)
         .stdout(says)
-        .stderr(Stdio::null())
+        // By which the role knows that it was meant.
+        .stderr(program.try_clone().map_err(failed)?)
         .spawn()
         .map_err(failed)?;
     let mut said = String::new();

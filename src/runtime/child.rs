@@ -112,21 +112,31 @@ fn terminal(size: Option<(u16, u16)>, console: bool, channel: &Channel) -> io::R
     redirect([slave.as_fd(); 3])
 }
 
-/// Becomes the program, confined as the container is. Returns only with an error.
-pub(super) fn become_program(spec: &Process, filter: Option<&Filter>) -> StartError {
-    match prepare(spec, filter) {
-        Ok(program) => {
-            let (none, args) = (Vec::new(), spec.args().clone().unwrap_or_default());
-            let err = process::execute(&program, &args, spec.env().as_ref().unwrap_or(&none));
-            // As with runc: by now the container counts as started, so this is its output and not the start's failure.
-            eprintln!("exec {}: {}", program.display(), errno_text(&err));
-            std::process::exit(255)
-        }
-        Err(err) => err,
-    }
+/// Becomes the program, confined as the container is; with `init` the program is that. Returns only with an error.
+pub(super) fn become_program(spec: &Process, filter: Option<&Filter>, init: Option<fs::File>) -> StartError {
+    let name = match confine_as(spec, filter) {
+        Ok(name) => name,
+        Err(err) => return err,
+    };
+    let (none, args) = (Vec::new(), spec.args().clone().unwrap_or_default());
+    let (environment, shown) = (spec.env().as_ref().unwrap_or(&none), PathBuf::from(name));
+    let (program, err) = match init {
+        Some(init) => (shown, process::execute_descriptor(init, &args, environment)),
+        None => match find(name, environment) {
+            Ok(program) => {
+                let err = process::execute(&program, &args, environment);
+                (program, err)
+            }
+            Err(err) => return err,
+        },
+    };
+    // As with runc: by now the container counts as started, so this is its output and not the start's failure.
+    eprintln!("exec {}: {}", program.display(), errno_text(&err));
+    std::process::exit(255)
 }
 
-fn prepare(spec: &Process, filter: Option<&Filter>) -> Result<PathBuf, StartError> {
+/// Takes the program's rights and place; returns its name.
+fn confine_as<'a>(spec: &'a Process, filter: Option<&Filter>) -> Result<&'a str, StartError> {
     let args = spec.args().as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| StartError::other("no command specified"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
@@ -158,8 +168,7 @@ fn prepare(spec: &Process, filter: Option<&Filter>) -> Result<PathBuf, StartErro
     confine::apply(spec, filter)?;
     entered.or_else(|_| enter())?;
     stay_inside(directory)?;
-    let environment = spec.env().as_deref().unwrap_or_default();
-    find(name, environment)
+    Ok(name)
 }
 
 /// Refuses a working directory that no path below this root leads to: through `/proc/self/fd` or another process's

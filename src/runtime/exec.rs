@@ -51,7 +51,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
     let started = child::launch(&stdio.descriptors(), |channel| {
         let ready = rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")));
         match ready.and_then(|_| child::attach(stdio, false, channel)) {
-            Ok(()) => child::become_program(program, filter.as_ref()),
+            Ok(()) => child::become_program(program, filter.as_ref(), None),
             Err(err) => err,
         }
     });

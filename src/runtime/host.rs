@@ -15,7 +15,6 @@ pub fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
         rootless: entered.rootless,
         single_id: entered.single_id,
         kernel: kernel::version(),
-        executable: fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
         devices: if privileged { devices(Path::new("/dev")) } else { Vec::new() },
         socket: home.socket(),
     }

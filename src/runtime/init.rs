@@ -9,6 +9,10 @@ use crate::sys::{process, spawn};
 
 /// The role `docker-init -- PROGRAM ARGUMENT…`; `words` without the first one.
 pub fn main(words: impl Iterator<Item = String>) -> ExitCode {
+    if !process::own_descriptor().is_some_and(crate::holder::program::is_sealed) {
+        eprintln!("docker-init: this is not the container's first process");
+        return ExitCode::from(1);
+    }
     let program: Vec<String> = words.skip_while(|word| word == "--").collect();
     if program.is_empty() {
         eprintln!("docker-init: no program given");

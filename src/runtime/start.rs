@@ -10,6 +10,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use super::child::{self, Channel};
 use super::filter::Filter;
 use super::{Namespaces, StartError, Started, Stdio, mounting, restrict};
+use crate::spec::process::OWN_INIT;
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::openat2::Root;
 use crate::sys::{mounts, process, tree};
@@ -166,6 +167,9 @@ impl Contained<'_> {
         let missing = || StartError::other("incomplete specification");
         let linux = self.plan.linux().as_ref().ok_or_else(missing)?;
         let program = self.plan.process().as_ref().ok_or_else(missing)?;
+        let own_init = self.plan.annotations().as_ref().is_some_and(|all| all.contains_key(OWN_INIT));
+        let own_init =
+            own_init.then(|| fs::File::open("/proc/self/exe")).transpose().map_err(StartError::at("init"))?;
         // What is made has the mode that it is made with, whoever launched this.
         nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")))?;
@@ -188,7 +192,7 @@ impl Contained<'_> {
         }
         let read_only = self.plan.root().as_ref().and_then(|root| root.readonly()) == Some(true);
         restrict::restrict(self.root, linux, read_only)?;
-        Err(child::become_program(program, self.filter))
+        Err(child::become_program(program, self.filter, own_init))
     }
 
     /// All but the pid namespace, which this process was born in.

@@ -52,8 +52,6 @@ pub struct Host {
     pub single_id: bool,
     /// The kernel's version.
     pub kernel: (u32, u32),
-    /// This program, which serves as a container's init.
-    pub executable: PathBuf,
     /// The host's devices that a privileged container gets.
     pub devices: Vec<PathBuf>,
     /// The API's socket, which containers that mount Docker's mean.
@@ -114,7 +112,10 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     let own_uts = host.uts_mode != "host";
     spec.set_hostname((own_uts && !config.hostname.is_empty()).then(|| config.hostname.clone()));
     spec.set_domainname((own_uts && !config.domainname.is_empty()).then(|| config.domainname.clone()));
-    let annotations: HashMap<String, String> = host.annotations.clone().into_iter().flatten().collect();
+    let mut annotations: HashMap<String, String> = host.annotations.clone().into_iter().flatten().collect();
+    if host.init == Some(true) {
+        annotations.insert(process::OWN_INIT.to_owned(), "true".to_owned());
+    }
     spec.set_annotations((!annotations.is_empty()).then_some(annotations));
 
     let mut linux = Linux::default();

@@ -104,9 +104,6 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
             mounts.push(bind(target, source, &["rprivate", mode]));
         }
     }
-    if host.init == Some(true) {
-        mounts.push(mount(super::process::INIT, "bind", &input.host.executable, &["bind", "ro"]));
-    }
     for device in host.devices.iter().flatten() {
         let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
         let mode =

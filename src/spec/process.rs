@@ -14,7 +14,9 @@ use super::{Error, Input, User};
 use crate::model::host_config::Ulimit;
 use crate::state::exec::ExecRecord;
 
-/// Where a container's own init is, if it has one that is not its program.
+/// Marks a specification whose program is [`INIT`]: no file of the container's, but this program, by descriptor.
+pub const OWN_INIT: &str = "pierless.init";
+/// What a container's own init is called, if it has one that is not its program.
 pub const INIT: &str = "/sbin/docker-init";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

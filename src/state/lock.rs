@@ -74,6 +74,16 @@ pub fn is_locked(file: impl AsFd) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// Whether somebody has this file locked in any way, by another open file. Takes nothing.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn is_used(file: impl AsFd) -> io::Result<bool> {
+    let mut lock = whole(libc::F_WRLCK);
+    fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
 impl Kind {
     fn as_raw(self) -> libc::c_int {
         match self {

@@ -103,6 +103,14 @@ impl Home {
         self.data.join("images")
     }
 
+    /// Everything of containers and images in the two directories: all but what reaches the API and what is not
+    /// pierless's.
+    pub fn contents(&self) -> impl Iterator<Item = PathBuf> {
+        let data = ["containers", "images", "events", "networks", "volumes"].map(|name| self.data.join(name));
+        let run = ["containers", "execs", "networks", "seccomp"].map(|name| self.run.join(name));
+        data.into_iter().chain(run)
+    }
+
     /// What the holder of the namespaces is found by.
     pub fn holder(&self) -> PathBuf {
         self.run.join("holder")

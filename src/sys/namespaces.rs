@@ -56,6 +56,31 @@ pub fn new_network() -> io::Result<OwnedFd> {
     Ok(fs::File::open("/proc/self/ns/net")?.into())
 }
 
+/// Which namespace an open `/proc/PID/ns` file is.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity_of(namespace: impl AsFd) -> io::Result<Identity> {
+    let stat = rustix::fs::fstat(namespace)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// The user namespace above a user namespace.
+///
+/// # Errors
+/// `EPERM`: it is not below this process's own.
+#[allow(unsafe_code)]
+pub fn parent(namespace: impl AsFd) -> io::Result<OwnedFd> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    const NS_GET_PARENT: nix::libc::Ioctl = 0xb702;
+    // SAFETY: this request takes no argument and gives a new descriptor, close-on-exec, or -1.
+    match unsafe { nix::libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_PARENT) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: it was opened by the call, and nobody else knows it.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
 /// Writes one id map (`uid_map`, `gid_map`) or `setgroups` of a process: these files take one single write.
 ///
 /// # Errors

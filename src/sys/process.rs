@@ -67,6 +67,12 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
+/// The ids of all processes that this one sees.
+pub fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// The processes in the same pid namespace as this one, in this process's numbers, ascending.
 ///
 /// # Errors
@@ -100,6 +106,31 @@ pub fn set_oom_score_adj(value: i64) -> io::Result<()> {
         }
         other => other,
     }
+}
+
+/// Puts aside what a launcher may have chosen for its own processes, so that it makes no difference who launches this
+/// one: the umask is 022, no signal is ignored or blocked but SIGPIPE, which Rust ignores, as many files may be open as the
+/// hard limit says, and the priority is 0 where it may be raised to that.
+#[allow(unsafe_code)]
+pub fn usual_context() {
+    use nix::libc;
+    use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+    usual_umask();
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: restores the default action; no handler is installed. SIGKILL and the like cannot be changed.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+    let files = getrlimit(Resource::Nofile);
+    if files.current != files.maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    }
+    let _ = setpriority_process(None, 0);
+}
+
+/// Sets the umask to 022.
+pub fn usual_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 /// Sets the name that ps(1) shows in its short form; at most 15 bytes.
@@ -215,6 +246,55 @@ pub fn execute(program: &Path, args: &[String], env: &[String]) -> io::Error {
         Ok(never) => match never {},
         Err(err) => err.into(),
     }
+}
+
+/// Where [`execute_descriptor`] leaves the program's own descriptor.
+pub const OWN_DESCRIPTOR: i32 = 3;
+
+/// Becomes the program that is open, which keeps it open as [`OWN_DESCRIPTOR`]. What was open there is closed.
+#[allow(unsafe_code)]
+pub fn execute_descriptor(program: fs::File, args: &[String], env: &[String]) -> io::Error {
+    use nix::libc;
+    use std::ffi::CString;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    let strings =
+        |list: &[String]| list.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let (Ok(args), Ok(env)) = (strings(args), strings(env)) else { return io::ErrorKind::InvalidInput.into() };
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(&args), pointers(&env));
+    // SAFETY: whoever owns the descriptor there learns of it no more, for this process ends: in the program, or with an
+    // error after which its callers only print. Both lists are terminated and outlive the call.
+    unsafe {
+        match program.as_raw_fd() {
+            OWN_DESCRIPTOR => {
+                libc::fcntl(program.into_raw_fd(), libc::F_SETFD, 0);
+            }
+            fd => {
+                libc::dup2(fd, OWN_DESCRIPTOR);
+            }
+        }
+        libc::syscall(
+            libc::SYS_execveat,
+            OWN_DESCRIPTOR,
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
+}
+
+/// Takes over [`OWN_DESCRIPTOR`]; none if there is nothing.
+#[allow(unsafe_code)]
+pub fn own_descriptor() -> Option<std::os::fd::OwnedFd> {
+    use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+    // SAFETY: only looked at, as one that may be closed; the kernel says so then.
+    rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(OWN_DESCRIPTOR) }).ok()?;
+    // SAFETY: called first thing in `main`, when nothing in this process owns a descriptor yet.
+    Some(unsafe { OwnedFd::from_raw_fd(OWN_DESCRIPTOR) })
 }
 
 /// Whether this process is the only thread of its program.

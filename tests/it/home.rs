@@ -66,3 +66,39 @@ fn a_helper_that_fails_is_an_error_and_one_that_is_absent_a_single_id() {
     super::process::eventually("nothing is left of the attempt", || env.processes().is_empty());
     assert_eq!(map(path).ok().lines().count(), 2);
 }
+
+/// A container must not depend on how the shell was set up that launched it.
+#[test]
+fn who_launches_a_monitor_makes_no_difference_to_it() {
+    let env = Env::with_busybox();
+    let seen = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let masks = status
+            .lines()
+            .filter(|line| ["Umask:", "SigBlk:", "SigIgn:", "SigCgt:"].iter().any(|field| line.starts_with(field)));
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let directory = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+        (masks.map(str::to_owned).collect::<Vec<_>>(), files.to_owned(), environment, directory)
+    };
+    let of = |env: &Env| env.role("monitor").iter().map(|seen| seen.pid).collect::<Vec<_>>();
+    env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
+    let by_api = of(&env);
+    let script = format!(
+        "umask 077; trap '' INT HUP QUIT USR1 CHLD; ulimit -Sn 200; cd /tmp; FOO=bar exec nice -n 3 {} run -d --name c2 \
+         busybox sleep 1000",
+        env.program().display()
+    );
+    super::process::run(env.command("bash").args(["-c", &script])).ok();
+    let by_hand: Vec<i32> = of(&env).into_iter().filter(|pid| !by_api.contains(pid)).collect();
+    assert_eq!([by_api.len(), by_hand.len()], [1, 1]);
+    assert_eq!(seen(by_api[0]), seen(by_hand[0]));
+    let modes = |name: &str| {
+        let id = env.inspect(name, "{{.Id}}");
+        let dir = env.data().join("containers").join(id);
+        ["upper", "etc/hosts"].map(|path| mode(&dir.join(path)))
+    };
+    assert_eq!(modes("c1"), modes("c2"));
+    assert_eq!(env.docker(["exec", "c2", "sh", "-c", "umask"]).ok(), "0022\n");
+}

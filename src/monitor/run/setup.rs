@@ -27,11 +27,13 @@ use crate::sys::{fdpass, memory, process, spawn};
 
 /// The role `pierless monitor ID`; `words` are those behind `monitor`.
 pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
-    let Some(id) = words.next().filter(|id| ids::is_full_id(id)) else {
+    let id = words.next().filter(|id| ids::is_full_id(id) && holder::program::is_sealed(io::stderr()));
+    let Some(id) = id else {
         eprintln!("pierless monitor: this is an internal command");
-        return ExitCode::from(2);
+        return ExitCode::FAILURE;
     };
     spawn::close_strays();
+    process::usual_context();
     process::set_name(c"pierless");
     let home = Home::from_env(holder::host_uid());
     let entered = match holder::enter(&home) {
