@@ -99,13 +99,14 @@ impl Engine {
         ids.filter(|id| self.exec(id).is_ok_and(|exec| exec.state.exit_code.is_none())).collect()
     }
 
-    /// Announces a session's start with streams: it starts when the client's socket is handed over.
+    /// Announces a session's start with streams: it starts when the client's socket is handed over. `raw`: the client
+    /// reads the stream as a terminal's, whether the session has one or not.
     ///
     /// # Errors
     /// Not found; conflict if the container does not run, or the session has been started.
-    pub fn exec_start(&self, id: &str, console_size: Option<[u32; 2]>) -> Result<Handover> {
-        let (exec, monitor) = self.startable(id)?;
-        Ok(Handover::new(monitor.exec(id, console_size)?, exec.record.tty))
+    pub fn exec_start(&self, id: &str, console_size: Option<[u32; 2]>, raw: bool) -> Result<Handover> {
+        let monitor = self.startable(id)?;
+        Ok(Handover::new(monitor.exec(id, console_size, raw)?, raw))
     }
 
     /// Starts a session without streams.
@@ -113,12 +114,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::exec_start`]; and what the runtime said.
     pub fn exec_start_detached(&self, id: &str, console_size: Option<[u32; 2]>) -> Result<()> {
-        let (_, monitor) = self.startable(id)?;
+        let monitor = self.startable(id)?;
         monitor.exec_detached(id, console_size)?;
         Ok(())
     }
 
-    fn startable(&self, id: &str) -> Result<(ExecView, client::Connection)> {
+    fn startable(&self, id: &str) -> Result<client::Connection> {
         let exec = self.exec(id)?;
         if exec.state.pid != 0 || exec.state.exit_code.is_some() {
             return Err(Error::Conflict(format!("exec session {id} has already run")));
@@ -127,8 +128,7 @@ impl Engine {
         let state = self.view(&record.id)?.state;
         require_running(&record, state.status)?;
         let gone = || Error::Conflict(format!("container {} is not running", record.id));
-        let monitor = client::connect(&self.home, &record.id)?.ok_or_else(gone)?;
-        Ok((exec, monitor))
+        client::connect(&self.home, &record.id)?.ok_or_else(gone)
     }
 
     /// Sets the size of a session's terminal.

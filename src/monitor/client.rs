@@ -207,8 +207,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Failed`] (NotFound, Conflict), [`Error::Gone`].
-    pub fn exec(self, exec_id: &str, console_size: Option<[u32; 2]>) -> Result<Announced> {
-        let start = ExecStart { exec_id: exec_id.to_owned(), detach: false, console_size };
+    pub fn exec(self, exec_id: &str, console_size: Option<[u32; 2]>, raw: bool) -> Result<Announced> {
+        let start = ExecStart { exec_id: exec_id.to_owned(), detach: false, console_size, raw: Some(raw) };
         self.announce(&Request::ExecStart(start))
     }
 
@@ -217,7 +217,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Failed`] with what the runtime said, [`Error::Gone`].
     pub fn exec_detached(&self, exec_id: &str, console_size: Option<[u32; 2]>) -> Result<i32> {
-        let start = ExecStart { exec_id: exec_id.to_owned(), detach: true, console_size };
+        let start = ExecStart { exec_id: exec_id.to_owned(), detach: true, console_size, raw: None };
         match self.call(&Request::ExecStart(start))? {
             Reply::Running { pid } => Ok(pid),
             other => Err(Error::Unexpected(other)),

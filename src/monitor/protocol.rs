@@ -112,6 +112,10 @@ pub struct ExecStart {
     pub detach: bool,
     /// Height and width of its terminal, over those of the record.
     pub console_size: Option<[u32; 2]>,
+    /// Whether the client reads the stream as a terminal's, raw, whatever the session has (since 1; else it reads what
+    /// the session has).
+    #[serde(default)]
+    pub raw: Option<bool>,
 }
 
 /// What the monitor answers.

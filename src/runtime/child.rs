@@ -157,7 +157,16 @@ fn confine_as<'a>(spec: &'a Process, filter: Option<&Filter>) -> Result<&'a str,
     let enter = || {
         std::env::set_current_dir(directory).map_err(|err| {
             let text = errno_text(&err);
-            StartError::other(format!("chdir to cwd (\"{}\") set in config.json failed: {text}", directory.display()))
+            // By the text alone dockerd takes these for the program's.
+            let kind = match err.kind() {
+                std::io::ErrorKind::NotFound => StartErrorKind::NotFound,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => {
+                    StartErrorKind::NotExecutable
+                }
+                _ => StartErrorKind::Other,
+            };
+            let message = format!("chdir to cwd (\"{}\") set in config.json failed: {text}", directory.display());
+            StartError { kind, message }
         })
     };
     // Root sees what the user may not, and the user what root may not (a file system that trusts no other).

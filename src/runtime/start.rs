@@ -17,7 +17,9 @@ use crate::sys::{mounts, process, tree};
 
 /// The file of a bundle that holds the plan.
 const CONFIG: &str = "config.json";
-const CONTEXT: &str = "OCI runtime create failed: unable to start container process: error during container init: ";
+/// What dockerd says before it, with a shim and runc between: clients look for parts of it.
+const CONTEXT: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                       runc create failed: unable to start container process: error during container init: ";
 
 /// What a start needs.
 #[derive(Debug)]

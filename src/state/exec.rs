@@ -32,6 +32,9 @@ pub struct ExecRecord {
     pub detach_keys: String,
     /// Height and width of the terminal at the start.
     pub console_size: Option<[u32; 2]>,
+    /// How the client that starts it reads the stream: as a terminal's, raw, or in frames. Not on disk.
+    #[serde(skip)]
+    pub raw: Option<bool>,
 }
 
 /// What happened: `state.json`, written by the monitor. Missing until the start.

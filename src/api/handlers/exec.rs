@@ -50,7 +50,9 @@ pub async fn start(cx: Cx, path: Path<ById>, body: MaybeJson<ExecStartBody>) -> 
         cx.run(move |engine| engine.exec_start_detached(&path.id, body.console_size)).await?;
         return Ok(Started::Detached);
     }
-    let handover = cx.run(move |engine| engine.exec_start(&path.id, body.console_size)).await?;
+    // A size without a terminal is none, as in dockerd.
+    let size = body.console_size.filter(|_| body.tty);
+    let handover = cx.run(move |engine| engine.exec_start(&path.id, size, body.tty)).await?;
     Ok(Started::Attached(hand_over(&cx, handover)))
 }
 

@@ -60,6 +60,7 @@ impl ExecCreateBody {
             attach_stderr: self.attach_stderr,
             detach_keys: self.detach_keys,
             console_size: self.console_size,
+            raw: None,
         }
     }
 }
@@ -79,7 +80,7 @@ pub struct ExecStartBody {
     /// Without streams.
     #[serde(deserialize_with = "or_default")]
     pub detach: bool,
-    /// As at the creation.
+    /// Whether the stream is raw, as a terminal's, or in frames; whatever the session has.
     #[serde(deserialize_with = "or_default")]
     pub tty: bool,
     /// Height and width of the terminal at the start.

@@ -65,7 +65,7 @@ fn start_error(kind: Failure, message: &str) -> Error {
     if message.starts_with(MOUNT_SOURCE) {
         return Error::System(message.to_owned());
     }
-    let text = format!("failed to create task for container: failed to create shim task: {message}: unknown");
+    let text = message.to_owned();
     match kind.kind() {
         ErrorKind::InvalidParameter => Error::InvalidParameter(text),
         ErrorKind::Conflict => Error::Conflict(message.to_owned()),

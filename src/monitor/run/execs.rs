@@ -284,7 +284,7 @@ impl Execs {
 impl Exec {
     /// Its program could not be started. dockerd answers before it starts, so the client learns why from the stream.
     fn failed(&mut self, refusal: &Refusal, cx: &mut Context) {
-        self.streams.announce(&format!("{}: unknown\r\n", refusal.message), cx);
+        self.streams.announce(&format!("{}\r\n", refusal.message), cx);
         let code = match refusal.failure {
             Failure::CommandNotFound => 127,
             _ => NOT_STARTED,

@@ -165,6 +165,7 @@ fn exec_announced(start: &ExecStart, all: &mut Parts) -> Outcome {
         record.console_size = start.console_size;
     }
     record.attach_stdin &= !start.detach;
+    record.raw = start.raw;
     let at = match all.execs.announce(record, &*all.life.launcher, init, &mut all.cx) {
         Ok(at) => at,
         Err(refusal) => return refuse(refusal.failure, refusal.message),
@@ -188,7 +189,7 @@ fn exec_attached(at: usize, early: &[u8], socket: Option<OwnedFd>, all: &mut Par
     let options = Options {
         wants: [record.attach_stdout, record.attach_stderr],
         stdin: record.attach_stdin,
-        framed: !record.tty,
+        framed: !record.raw.unwrap_or(record.tty),
         stream: true,
         detach: detach.flatten().map(Detach::new),
         replay: None,

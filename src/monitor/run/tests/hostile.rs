@@ -97,13 +97,13 @@ fn a_client_that_leaves_before_its_stream_leaves_no_zero() {
     let f = monitor("sleep 100", |_| {});
     f.connect().start().expect("start");
     let id = f.exec_record("true", false);
-    let announced = f.connect().exec(&id, None).expect("announce");
+    let announced = f.connect().exec(&id, None, false).expect("announce");
     // It counts as used from here on, in every inspection.
     assert!(f.exec_state(&id).running);
     drop(announced);
     eventually("it has an end", || !f.exec_state(&id).running);
     assert_eq!(f.exec_state(&id).exit_code, Some(126));
-    assert!(matches!(f.connect().exec(&id, None), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    assert!(matches!(f.connect().exec(&id, None, false), Err(Error::Failed { failure: Failure::Conflict, .. })));
     assert_eq!(f.actions(), ["start"]);
 }
 
@@ -117,7 +117,7 @@ fn without_descriptors_the_refusal_comes_before_the_stream() {
     let (id, connection) = (f.exec_record("echo ok", false), f.connect());
     let used = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).expect("descriptors").count() as u64;
     set(used + 2).expect("limit");
-    match connection.exec(&id, None) {
+    match connection.exec(&id, None, false) {
         Err(Error::Failed { failure: Failure::System, message }) => assert!(message.contains("files"), "{message}"),
         other => panic!("{other:?}"),
     }
@@ -135,7 +135,7 @@ fn without_descriptors_the_refusal_comes_before_the_stream() {
     // Nothing has been recorded: it can be started when there are some.
     set(1024).expect("limit");
     let (ours, theirs) = UnixStream::pair().expect("pair");
-    f.connect().exec(&id, None).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
+    f.connect().exec(&id, None, false).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
     drop(theirs);
     assert_eq!(frames(&read_all(ours))[0], "ok\n");
 }
@@ -152,7 +152,7 @@ fn a_session_without_streams_answers_at_once() {
     atomic::write_json(&dir.join("exec.json"), &record, Durability::Process).expect("record");
     let (ours, theirs) = UnixStream::pair().expect("pair");
     ours.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
-    f.connect().exec(&id, None).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
+    f.connect().exec(&id, None, false).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
     drop(theirs);
     assert_eq!(read_all(ours), b"");
     assert!(f.exec_state(&id).running);

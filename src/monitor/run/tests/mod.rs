@@ -134,7 +134,7 @@ impl Fixture {
         let id = self.exec_record(cmd, tty);
         let (ours, theirs) = UnixStream::pair().expect("pair");
         ours.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
-        self.connect().exec(&id, None).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
+        self.connect().exec(&id, None, false).expect("announce").hand_over(theirs.as_fd(), b"").expect("hand over");
         (id, ours)
     }
     fn exec_record(&self, cmd: &str, tty: bool) -> String {
@@ -321,8 +321,8 @@ fn exec_commits_before_it_closes() {
     let (id, stream) = f.exec("/no/such", false);
     assert!(frames(&read_all(stream))[0].ends_with("\r\n"));
     assert_eq!(f.exec_state(&id).exit_code, Some(127));
-    assert!(matches!(f.connect().exec(&id, None), Err(Error::Failed { failure: Failure::Conflict, .. })));
-    assert!(matches!(f.connect().exec("nope", None), Err(Error::Failed { failure: Failure::NotFound, .. })));
+    assert!(matches!(f.connect().exec(&id, None, false), Err(Error::Failed { failure: Failure::Conflict, .. })));
+    assert!(matches!(f.connect().exec("nope", None, false), Err(Error::Failed { failure: Failure::NotFound, .. })));
     let detached = f.exec_record("sleep 100", false);
     assert!(f.connect().exec_detached(&detached, None).expect("detached") > 0);
     // Many at once.

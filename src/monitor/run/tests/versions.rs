@@ -136,14 +136,14 @@ fn a_monitor_of_version_0_is_understood() {
     assert_eq!(failure(connect().signal(10).map(|()| 0)), Failure::Conflict);
     assert_eq!(connect().start().expect("start"), 77);
     assert_eq!(failure(connect().start()), Failure::AlreadyRunning);
-    assert_eq!(failure(connect().exec("nope", None).map(|_| 0)), Failure::NotFound);
+    assert_eq!(failure(connect().exec("nope", None, false).map(|_| 0)), Failure::NotFound);
     // The transcript's three bytes of early input are too few for this client to send them apart.
     let connection = connect();
     assert!(!connection.is_starting() && !connection.tells_of_stops());
     let mut early = vec![b'x'; crate::monitor::protocol::MAX_BYTES];
     early.push(b'y');
-    connection.exec(&exec, None).expect("announce").hand_over(stream.as_fd(), &early).expect("hand over");
-    assert_eq!(failure(connect().exec(&exec, None).map(|_| 0)), Failure::Conflict);
+    connection.exec(&exec, None, false).expect("announce").hand_over(stream.as_fd(), &early).expect("hand over");
+    assert_eq!(failure(connect().exec(&exec, None, false).map(|_| 0)), Failure::Conflict);
     assert_eq!(connect().stop(9, -1, false, true).expect("stop"), 137);
     playing.join().expect("all as in the transcript");
 }
