@@ -70,7 +70,8 @@ impl Engine {
     fn facts_of(&self, record: &ContainerRecord, seen: &Seen, lock: Option<LockSeen>) -> Result<Facts> {
         let (paths, state) = (self.home.container(&record.id), &seen.state);
         let temporary = record.host_config.auto_remove;
-        let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
+        // What was never started has no end that could be unfinished.
+        let door = *state != StateRecord::default() && fs::symlink_metadata(paths.monitor_socket()).is_ok();
         let loose = state.is_running() || door || seen.late || (temporary && is_over(state));
         // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
         let lock = match lock {

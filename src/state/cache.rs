@@ -102,6 +102,8 @@ impl Cache {
                 self.with(id, |entry| entry.state = keep(stamp, &state));
                 Ok(store::with_late_end(home, id, state))
             }
+            // It was never started.
+            Err(Error::Missing(_)) => Ok(Seen { state: StateRecord::default(), late: false }),
             Err(_) => store::see_state(home, id),
         }
     }
