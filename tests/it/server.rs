@@ -125,5 +125,4 @@ fn what_belongs_to_a_cluster_says_so() {
     assert_eq!(env.get("/plugins").expect(200).json(), Value::Array(vec![]));
     env.get("/plugins/a/b:c/json").expect(404).message();
     env.post("/build", &Value::Null).expect(501).message();
-    env.get("/networks").expect(501).message();
 }
