@@ -15,6 +15,7 @@ mod arrows;
 mod attach;
 mod bad_input;
 mod command_line;
+mod context;
 mod depth;
 mod docker_py;
 mod dockerd;
