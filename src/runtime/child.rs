@@ -8,19 +8,26 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Process;
 
 use super::filter::Filter;
-use super::{StartError, StartErrorKind, Stdio, confine};
+use super::{StartError, StartErrorKind, Started, Stdio, confine};
 use crate::sys::{fdpass, mounts, process, pty, spawn};
 
-/// What the child tells its starter: a packet with its terminal, a packet with an error, or, by exec's closing of the
-/// socket, that it has become the program.
+/// What the child tells its starter: a packet with its terminal or its mount namespace, a packet with an error, or, by
+/// exec's closing of the socket, that it has become the program.
 #[derive(Debug)]
 pub(super) struct Channel(OwnedFd);
 
 const TERMINAL: u8 = b't';
+const MOUNTS: u8 = b'm';
 
 impl Channel {
     fn terminal(&self, master: &OwnedFd) -> io::Result<()> {
         fdpass::send(&self.0, &[&[TERMINAL]], &[master.as_fd()])
+    }
+
+    /// Hands over this process's mount namespace.
+    pub(super) fn mounts(&self) -> io::Result<()> {
+        let namespace = fs::File::open("/proc/self/ns/mnt")?;
+        fdpass::send(&self.0, &[&[MOUNTS]], &[namespace.as_fd()])
     }
 
     fn error(&self, error: &StartError) {
@@ -36,12 +43,8 @@ impl Channel {
 
 /// Forks a child that does `work`, which ends in the program, and waits until it is there.
 ///
-/// The child has no descriptors but the standard streams, those in `keep` and the channel. Returns its process id, and
-/// its terminal's master.
-pub(super) fn launch(
-    keep: &[RawFd],
-    work: impl FnOnce(&Channel) -> StartError,
-) -> Result<(i32, Option<OwnedFd>), StartError> {
+/// The child has no descriptors but the standard streams, those in `keep` and the channel.
+pub(super) fn launch(keep: &[RawFd], work: impl FnOnce(&Channel) -> StartError) -> Result<Started, StartError> {
     let (ours, theirs) = fdpass::pair().map_err(StartError::at("socketpair"))?;
     let keep = [keep, &[theirs.as_raw_fd()]].concat();
     let mut theirs = Some(theirs);
@@ -58,13 +61,14 @@ pub(super) fn launch(
     });
     let pid = pid.map_err(StartError::at("fork"))?;
     drop(theirs);
-    let mut terminal = None;
+    let mut started = Started::new(pid, None);
     let mut buf = [0; 4096];
     let error = loop {
         let got = fdpass::recv(&ours, &mut buf).map_err(StartError::at("the new process"))?;
         match buf.get(..got.len).and_then(<[u8]>::split_first) {
-            None => return Ok((pid, terminal)),
-            Some((&TERMINAL, _)) => terminal = got.fds.into_iter().next(),
+            None => return Ok(started),
+            Some((&TERMINAL, _)) => started.terminal = got.fds.into_iter().next(),
+            Some((&MOUNTS, _)) => started.mounts = got.fds.into_iter().next(),
             Some((kind, text)) => {
                 let kind = match kind {
                     b'n' => StartErrorKind::NotFound,
@@ -140,6 +144,9 @@ fn confine_as<'a>(spec: &'a Process, filter: Option<&Filter>) -> Result<&'a str,
     let args = spec.args().as_deref().unwrap_or_default();
     let name = args.first().ok_or_else(|| StartError::other("no command specified"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    spawn::default_signals();
+    // Who launched it may have been told to be slow; only who may be faster gets that back.
+    let _ = rustix::process::setpriority_process(None, 0);
     for limit in spec.rlimits().iter().flatten() {
         let kind = limit.typ().to_string();
         process::set_rlimit(&kind, limit.soft(), limit.hard()).map_err(StartError::at(format!("cannot set {kind}")))?;

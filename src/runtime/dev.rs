@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::sys::mounts;
+use crate::sys::mounts::{self, Attributes, Change};
 use crate::sys::openat2::{Leaf, Root};
 
 /// The host's own, which any user may open.
@@ -24,6 +24,8 @@ pub(super) fn fill(root: &Root) -> io::Result<()> {
     for name in DEVICES {
         // Not mknod(2): a user namespace's root may not, and as real root no device may be opened on this file system.
         let device = mounts::clone_tree(&Path::new("/dev").join(name), false)?;
+        // A device can be written to on a read-only mount; its mode and owner are the host's, and stay what they are.
+        mounts::change(&device, Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::default() }, false)?;
         let target = root.make(&Path::new("/dev").join(name), Leaf::File, Mode::from_raw_mode(0o666))?;
         mounts::attach(device, target)?;
     }

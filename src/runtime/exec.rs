@@ -55,6 +55,5 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
             Err(err) => err,
         }
     });
-    let (pid, terminal) = started.map_err(|err| err.in_context(CONTEXT))?;
-    Ok(Started { pid, terminal, rootfs: None })
+    started.map_err(|err| err.in_context(CONTEXT))
 }

@@ -10,6 +10,7 @@
 mod child;
 mod confine;
 mod dev;
+mod ending;
 mod exec;
 mod filter;
 pub mod host;
@@ -25,6 +26,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 pub use child::errno_text;
+pub use ending::end_all;
 pub use exec::{Exec, exec};
 pub use start::{Start, delete, plan, start};
 
@@ -68,6 +70,15 @@ pub struct Started {
     pub terminal: Option<OwnedFd>,
     /// The root file system, which stays as long as this is open; none for a further process in a container.
     pub rootfs: Option<OwnedFd>,
+    /// Its mount namespace, for [`end_all`]; none where the kernel ends all processes of the container with its first.
+    pub mounts: Option<OwnedFd>,
+}
+
+impl Started {
+    /// One of which there is nothing but its terminal to have.
+    pub fn new(pid: i32, terminal: Option<OwnedFd>) -> Self {
+        Self { pid, terminal, rootfs: None, mounts: None }
+    }
 }
 
 /// What sort of failure a start met.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::options::Options;
 use super::{StartError, dev};
@@ -58,23 +58,24 @@ fn mount_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> io::Result<
     if given.is_none() && !is_bind(mount) {
         return mount_new(root, mount, &options);
     }
+    // One that is given is placed itself: before Linux 6.15 what is placed nowhere cannot be copied.
     let tree = match given {
-        Some(tree) => mounts::clone_of(tree)?,
+        Some(tree) => tree,
         None => {
             let source = mount.source().as_deref().ok_or(io::ErrorKind::InvalidInput)?;
-            mounts::clone_tree(source, options.recursive)?
+            &mounts::clone_tree(source, options.recursive)?
         }
     };
-    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode).is_dir();
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir();
     let leaf = if is_dir { Leaf::Directory } else { Leaf::File };
     let target = root.make(mount.destination(), leaf, Mode::from_raw_mode(if is_dir { 0o755 } else { 0o644 }))?;
     refuse_proc(root, mount, &target)?;
     let propagation = Change { propagation: options.propagation, ..Change::default() };
-    mounts::change(&tree, propagation, options.recursive_propagation)?;
+    mounts::change(tree, propagation, options.recursive_propagation)?;
     // Those below keep what they have, unless all are to be read-only.
-    mounts::change(&tree, Change { set: options.set, ..Change::default() }, false)?;
+    mounts::change(tree, Change { set: options.set, ..Change::default() }, false)?;
     if !options.set_below.is_empty() {
-        mounts::change(&tree, Change { set: options.set_below, ..Change::default() }, true)?;
+        mounts::change(tree, Change { set: options.set_below, ..Change::default() }, true)?;
     }
     mounts::attach(tree, target)
 }
@@ -86,7 +87,13 @@ fn mount_new(root: &Root, mount: &Mount, options: &Options<'_>) -> io::Result<()
         None => (*word, None),
     });
     let source = mount.source().as_deref().and_then(Path::to_str).unwrap_or(kind);
-    let data: Vec<_> = std::iter::once(("source", Some(source))).chain(pairs).collect();
+    let mut data: Vec<_> = std::iter::once(("source", Some(source))).chain(pairs).collect();
+    // As with runc: one that covers a directory has its mode.
+    let covered = (kind == "tmpfs" && !data.iter().any(|(name, _)| *name == "mode"))
+        .then(|| root.open_beneath(mount.destination(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()));
+    let covered = covered.and_then(Result::ok).and_then(|dir| rustix::fs::fstat(dir).ok());
+    let mode = covered.map(|stat| format!("{:o}", stat.st_mode & 0o7777));
+    data.extend(mode.as_deref().map(|mode| ("mode", Some(mode))));
     let target = root.make(mount.destination(), Leaf::Directory, Mode::from_raw_mode(0o755))?;
     refuse_proc(root, mount, &target)?;
     match mounts::new(kind, &data, options.set) {
@@ -103,9 +110,9 @@ fn refuse_proc(root: &Root, mount: &Mount, target: &OwnedFd) -> io::Result<()> {
     if rustix::fs::fstatfs(target)?.f_type != rustix::fs::PROC_SUPER_MAGIC {
         return Ok(());
     }
-    let own = root.open_beneath(Path::new("/proc"), rustix::fs::OFlags::PATH, Mode::empty())?;
+    let own = root.open_beneath(Path::new("/proc"), OFlags::PATH, Mode::empty())?;
     for name in PROC_FILES {
-        let file = crate::sys::openat2::open_in(&own, Path::new(name), rustix::fs::OFlags::PATH, Mode::empty());
+        let file = crate::sys::openat2::open_in(&own, Path::new(name), OFlags::PATH, Mode::empty());
         if file.is_ok_and(|file| same(&file, target)) {
             return Ok(());
         }

@@ -45,6 +45,7 @@ impl<'a> Options<'a> {
             "ro" => self.set |= A::MOUNT_ATTR_RDONLY,
             "rw" => self.set -= A::MOUNT_ATTR_RDONLY,
             "rro" => self.set_below |= A::MOUNT_ATTR_RDONLY,
+            "rnodev" => self.set_below |= A::MOUNT_ATTR_NODEV,
             "nosuid" => self.set |= A::MOUNT_ATTR_NOSUID,
             "suid" => self.set -= A::MOUNT_ATTR_NOSUID,
             "nodev" => self.set |= A::MOUNT_ATTR_NODEV,

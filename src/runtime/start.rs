@@ -71,7 +71,8 @@ pub fn start(start: Start<'_>) -> Result<Started, StartError> {
         namespaces.network = Some(made);
     }
     enter_pid_namespace(kinds, namespaces.pid.as_ref()).map_err(StartError::at("cannot enter the pid namespace"))?;
-    let contained = Contained { plan, kinds, filter: filter.as_ref(), bundle, root: &root };
+    let own_pids = kinds.contains(Kinds::CLONE_NEWPID) && namespaces.pid.is_none();
+    let contained = Contained { plan, kinds, own_pids, filter: filter.as_ref(), bundle, root: &root };
     let mut keep = stdio.descriptors();
     keep.push(root.as_fd().as_raw_fd());
     keep.extend([&namespaces.network, &namespaces.ipc].into_iter().flatten().map(AsRawFd::as_raw_fd));
@@ -80,8 +81,8 @@ pub fn start(start: Start<'_>) -> Result<Started, StartError> {
         Ok(never) => match never {},
         Err(err) => err,
     });
-    let (pid, terminal) = started.map_err(|err| err.in_context(CONTEXT))?;
-    Ok(Started { pid, terminal, rootfs: Some(root.into()) })
+    let started = started.map_err(|err| err.in_context(CONTEXT))?;
+    Ok(Started { rootfs: Some(root.into()), ..started })
 }
 
 /// The plan by which a container was started.
@@ -152,6 +153,8 @@ fn enter_pid_namespace(kinds: Kinds, shared: Option<&OwnedFd>) -> io::Result<()>
 struct Contained<'a> {
     plan: &'a Spec,
     kinds: Kinds,
+    /// Whether all processes of the container end with its first.
+    own_pids: bool,
     filter: Option<&'a Filter>,
     bundle: &'a Path,
     root: &'a Root,
@@ -176,6 +179,9 @@ impl Contained<'_> {
         nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")))?;
         self.enter_namespaces(namespaces).map_err(StartError::at("cannot enter namespaces"))?;
+        if !self.own_pids {
+            channel.mounts().map_err(StartError::at("mount namespace"))?;
+        }
         // Streams that are pipes first, for then nothing that fails later can be printed to the monitor's own.
         let terminal = match stdio {
             Stdio::Pipes(_) => {

@@ -96,7 +96,8 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     let list = |list: &'_ Option<Vec<String>>| list.clone().unwrap_or_default();
     let security = Security::parse(host.security_opt.as_ref().unwrap_or(&empty))?;
     let mut caps = CapSet::asked(&list(&host.cap_add), &list(&host.cap_drop), host.privileged)?;
-    let names_it = host.cap_add.iter().flatten().any(|name| !name.eq_ignore_ascii_case("ALL"));
+    let mknod = ["MKNOD", "CAP_MKNOD"];
+    let names_it = host.cap_add.iter().flatten().any(|name| mknod.iter().any(|it| name.eq_ignore_ascii_case(it)));
     if !input.host.rootless && !host.privileged && !names_it {
         // Real root's devices would be the host's, and nothing else holds a container off from them yet.
         caps = caps.without("CAP_MKNOD");

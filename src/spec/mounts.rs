@@ -9,6 +9,8 @@ use crate::model::mounting::{Bind, DOCKER_SOCKETS, MountPoint, Source, clean};
 
 /// Options of what holds no programs and no devices.
 const INERT: [&str; 3] = ["nosuid", "noexec", "nodev"];
+/// A device can be written to on a read-only mount; its mode and owner, which are the host's, cannot be changed there.
+const DEVICE: [&str; 3] = ["nosuid", "noexec", "ro"];
 const SHM_SIZE: i64 = 64 << 20;
 
 /// One mount of the OCI specification.
@@ -92,6 +94,16 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     let settings = input.record.settings().map_err(Error)?;
     let asked = settings.mounts.iter().chain(&settings.tmpfs);
     let mut mounts = asked.map(|point| asked_mount(point, input)).collect::<Result<Vec<_>, _>>()?;
+    if !input.host.rootless && !host.privileged {
+        // Until there is a device filter: which of the host's devices a container has is said by `--device`, or by a bind
+        // of them.
+        let is_device = |mount: &Mount| mount.source().as_ref().is_some_and(|source| source.starts_with("/dev"));
+        let binds = mounts.iter_mut().filter(|mount| mount.typ().as_deref() == Some("bind"));
+        for mount in binds.filter(|mount| !is_device(mount)) {
+            let options = mount.options().iter().flatten().cloned().chain(["rnodev".to_owned()]).collect();
+            mount.set_options(Some(options));
+        }
+    }
     let taken: Vec<PathBuf> = mounts.iter().map(|mount| mount.destination().clone()).collect();
     let free = |target: &str| !taken.iter().any(|path| path == Path::new(target));
     let mode = if host.readonly_rootfs { "ro" } else { "rw" };
@@ -106,14 +118,12 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
     }
     for device in host.devices.iter().flatten() {
         let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
-        let mode =
-            if device.cgroup_permissions.is_empty() || device.cgroup_permissions.contains('w') { "rw" } else { "ro" };
-        mounts.push(bind(clean(inside), &device.path_on_host, &["nosuid", "noexec", mode]));
+        mounts.push(bind(clean(inside), &device.path_on_host, &DEVICE));
     }
     if host.privileged {
         let free = |path: &Path| !mounts.iter().any(|mount| mount.destination() == path);
         let devices = input.host.devices.iter().filter(|path| free(path));
-        let devices: Vec<Mount> = devices.map(|path| bind(path, path, &["nosuid", "noexec"])).collect();
+        let devices: Vec<Mount> = devices.map(|path| bind(path, path, &DEVICE)).collect();
         mounts.extend(devices);
     }
     Ok(mounts)
@@ -180,7 +190,7 @@ mod tests {
         host.binds = Some(vec!["/a:/deep/below/here:ro,rslave".into(), "/b:/deep".into()]);
         host.tmpfs = Some([("/dev/shm".to_owned(), "exec,size=1k".to_owned())].into());
         let mounts = build(&fixture.input()).expect("mounts");
-        assert_eq!(options(&mounts, "/deep/below/here"), ["rbind", "rslave", "ro", "rro"]);
+        assert_eq!(options(&mounts, "/deep/below/here"), ["rbind", "rslave", "ro", "rro", "rnodev"]);
         assert_eq!(options(&mounts, "/dev/shm"), ["nosuid", "noexec", "nodev", "exec", "size=1k"]);
         assert_eq!(options(&mounts, "/etc/hosts"), ["rbind", "rprivate", "rw"]);
         let at = |target: &str| mounts.iter().position(|mount| mount.destination() == Path::new(target));

@@ -18,6 +18,12 @@ use crate::state::exec::ExecRecord;
 pub const OWN_INIT: &str = "pierless.init";
 /// What a container's own init is called, if it has one that is not its program.
 pub const INIT: &str = "/sbin/docker-init";
+/// How many files a process may have open, soft and hard, where nobody asks for other limits: systemd's default. A lower
+/// hard limit of the launcher's stays.
+const FILES: (u64, u64) = (1024, 524_288);
+/// How willingly the kernel ends a container's processes where there is no root: as a user's services, below whose score a
+/// process that one of them has started could not go. So it is the same from wherever a container is launched.
+const OOM_SCORE: i32 = 200;
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The container's.
@@ -44,10 +50,14 @@ pub(super) fn build(input: &Input<'_>, caps: CapSet, security: &Security) -> Res
     common(&mut process, env, &config.working_dir, config.tty, input.user);
     process.set_capabilities(Some(capabilities(caps, input.user.uid)));
     process.set_no_new_privileges(security.no_new_privileges.then_some(true));
-    let limits = host.ulimits.iter().flatten().map(rlimit).collect::<Result<Vec<_>, _>>()?;
-    process.set_rlimits((!limits.is_empty()).then_some(limits));
+    let mut limits = host.ulimits.iter().flatten().map(rlimit).collect::<Result<Vec<_>, _>>()?;
+    if !limits.iter().any(|limit| limit.typ() == PosixRlimitType::RlimitNofile) {
+        limits.push(limit(PosixRlimitType::RlimitNofile, FILES.0, FILES.1));
+    }
+    process.set_rlimits(Some(limits));
     let score = i32::try_from(host.oom_score_adj).map_err(|_| Error("invalid OomScoreAdj".to_owned()))?;
-    process.set_oom_score_adj((score != 0).then_some(score));
+    let unasked = if input.host.rootless { OOM_SCORE } else { 0 };
+    process.set_oom_score_adj(Some(if score == 0 { unasked } else { score }));
     Ok(process)
 }
 
@@ -127,7 +137,11 @@ fn rlimit(asked: &Ulimit) -> Result<PosixRlimit, Error> {
     if soft > hard {
         return Err(Error(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")));
     }
-    Ok(PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build().expect("every field is given"))
+    Ok(limit(kind, soft, hard))
+}
+
+fn limit(kind: PosixRlimitType, soft: u64, hard: u64) -> PosixRlimit {
+    PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build().expect("every field is given")
 }
 
 #[cfg(test)]

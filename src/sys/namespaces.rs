@@ -45,6 +45,15 @@ pub fn identity(pid: &str, name: &str) -> io::Result<Identity> {
     Ok((meta.dev(), meta.ino()))
 }
 
+/// Which namespace a descriptor is open on.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity_of(namespace: impl AsFd) -> io::Result<Identity> {
+    let stat = rustix::fs::fstat(namespace)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 /// Makes a network namespace with its loopback interface up. This process is in it from now on: the way back to one that
 /// another user namespace owns is closed.
 ///
@@ -54,15 +63,6 @@ pub fn new_network() -> io::Result<OwnedFd> {
     unshare(Kinds::CLONE_NEWNET)?;
     loopback_up()?;
     Ok(fs::File::open("/proc/self/ns/net")?.into())
-}
-
-/// Which namespace an open `/proc/PID/ns` file is.
-///
-/// # Errors
-/// Those of fstat(2).
-pub fn identity_of(namespace: impl AsFd) -> io::Result<Identity> {
-    let stat = rustix::fs::fstat(namespace)?;
-    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The user namespace above a user namespace.

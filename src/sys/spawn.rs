@@ -55,6 +55,22 @@ pub fn close_strays() {
     unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) };
 }
 
+/// Gives every signal its default action and blocks none: what whoever launched this process ignored is no business of
+/// a container's.
+pub fn default_signals() {
+    use nix::libc;
+    // All zeros: no handler, no flags, no mask. By system call, for the C library keeps two signals for itself, which it
+    // would leave ignored.
+    let default = [0_u64; 4];
+    let (none, set_size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the kernel reads at most as many bytes as `default` has, writes nothing, and installs no handler; the
+        // two signals that have no other action are refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size) };
+    }
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+}
+
 /// Closes every descriptor but the standard streams and those in `keep`: a forked process must not take what its parent
 /// has open to where others could get hold of it. To be called first thing in a forked child, which from then on may use
 /// no object of its parent's that owns a descriptor that is not in `keep`.

@@ -106,6 +106,14 @@ fn dangling_links_are_made_good() {
 }
 
 #[test]
+fn a_devices_mode_is_the_hosts() {
+    let env = Env::with_busybox();
+    let script = "chmod 0600 /dev/null /dev/zero 2>&1; echo x > /dev/null && head -c 1 /dev/zero | wc -c";
+    let text = env.docker(["run", "--rm", "busybox", "sh", "-c", script]).ok();
+    assert!(text.matches("Read-only file system").count() == 2 && text.ends_with("1\n"), "{text}");
+}
+
+#[test]
 fn the_hosts_devices_can_be_mounted_whole() {
     let env = Env::with_busybox();
     let output =

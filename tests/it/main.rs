@@ -17,6 +17,7 @@ mod arrows;
 mod attach;
 mod bad_input;
 mod command_line;
+mod context;
 mod crash_points;
 mod depth;
 mod docker_py;

@@ -54,6 +54,11 @@ const NOTED: &[u8] = b"noted";
 /// The largest report: a failure's text.
 const REPORT: usize = 64 * 1024;
 
+/// The descriptors that a report brings, in their order.
+fn parts(started: &Started) -> [&Option<OwnedFd>; 3] {
+    [&started.terminal, &started.rootfs, &started.mounts]
+}
+
 /// A forked starter at work.
 #[derive(Debug)]
 pub struct Starter {
@@ -106,10 +111,10 @@ impl Starter {
             }
             let result = work();
             let message = match &result {
-                Ok(started) => Ok((started.pid, started.rootfs.is_some())),
+                Ok(started) => Ok((started.pid, parts(started).map(Option::is_some))),
                 Err(refusal) => Err(refusal.clone()),
             };
-            let fds = result.iter().flat_map(|started| started.rootfs.iter().chain(&started.terminal));
+            let fds = result.iter().flat_map(parts).flatten();
             let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
             let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
             if let Ok((pid, _)) = message
@@ -139,11 +144,12 @@ impl Starter {
         if got.len == 0 {
             return Err(Refusal::system("the starter of the process was killed"));
         }
-        let (message, _) = protocol::parse::<Result<(i32, bool), Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
-        let (pid, has_root) = message?;
+        let (message, _) =
+            protocol::parse::<Result<(i32, [bool; 3]), Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
+        let (pid, there) = message?;
         let mut fds = got.fds.into_iter();
-        let rootfs = if has_root { fds.next() } else { None };
-        Ok(Started { pid, terminal: fds.next(), rootfs })
+        let [terminal, rootfs, mounts] = there.map(|there| if there { fds.next() } else { None });
+        Ok(Started { pid, terminal, rootfs, mounts })
     }
 
     /// Tells it that what it started has been committed.

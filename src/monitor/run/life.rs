@@ -19,6 +19,7 @@ use super::timers::Due;
 use super::watch::Role;
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
+use crate::runtime;
 use crate::state::container::{StateRecord, Status};
 use crate::state::{ending, store};
 use crate::sys::epoll::Interest;
@@ -73,13 +74,15 @@ pub struct Life {
     rootfs: Option<OwnedFd>,
     /// The end is that of a stop, of which it is to be told.
     stop_told: bool,
+    /// Its mount namespace, where its processes do not all end with the first one.
+    mounts: Option<OwnedFd>,
 }
 
 impl Life {
     /// That of a container that does not run.
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
-        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None, stop_told: false }
+        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None, mounts: None, stop_told: false }
     }
 
     /// Where it is.
@@ -151,7 +154,7 @@ impl Life {
 
     fn started(&mut self, started: Started, cx: &mut Context, door: &mut Door) {
         let pid = started.pid;
-        self.rootfs = started.rootfs;
+        (self.rootfs, self.mounts) = (started.rootfs, started.mounts);
         if let Some(master) = started.terminal
             && let Err(error) = self.streams.take_terminal(master, &mut cx.watch)
         {
@@ -223,6 +226,11 @@ impl Life {
     /// Removes what the container has beside its files, and those too if it was to be removed. The records of exec
     /// sessions stay until the next start: who sees a stream end looks for its exit code there.
     fn clean_up(&mut self, cx: &Context) {
+        if let Some(mounts) = self.mounts.take()
+            && let Err(error) = runtime::end_all(mounts)
+        {
+            cx.files.complain(&format!("processes of the container go on: {error}"));
+        }
         self.launcher.delete();
         if self.settings.auto_remove {
             cx.files.remove();

@@ -1,5 +1,6 @@
 //! From a container's record to what the runtime starts: a root file system, a plan, and what it shares with others.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -41,6 +42,8 @@ pub struct Prepared {
 pub fn prepare(home: &Home, entered: &Entered, record: &ContainerRecord) -> Result<Prepared, StartError> {
     let root =
         root_of(home, record, entered.rootless).map_err(StartError::at("error mounting the root file system"))?;
+    let (record, namespaces, shm) = share(home, record)?;
+    let record = &*record;
     let (paths, config, asked) = (home.container(&record.id), &record.config, &record.host_config);
     let user = user::resolve(&root, &config.user, asked.group_add.as_deref().unwrap_or_default())?;
     let directory = Path::new(&config.working_dir);
@@ -60,7 +63,6 @@ pub fn prepare(home: &Home, entered: &Entered, record: &ContainerRecord) -> Resu
     let file = |name| Some(paths.etc(name)).filter(|path| path.exists());
     let etc = Etc { hostname: file("hostname"), hosts: file("hosts"), resolv_conf: file("resolv.conf") };
     let host = host::facts(home, entered, asked.privileged);
-    let (namespaces, shm) = shared(home, record)?;
     let input =
         Input { record, rootfs: &paths.rootfs(), user: &user, etc: &etc, host: &host, shared_shm: shm.is_some() };
     let plan = spec::build(&input)?;
@@ -94,36 +96,74 @@ fn root_of(home: &Home, record: &ContainerRecord, rootless: bool) -> io::Result<
     }
 }
 
-/// The namespaces of the containers that this one shares some with, and the other one's /dev/shm.
-fn shared(home: &Home, record: &ContainerRecord) -> Result<(Namespaces, Option<OwnedFd>), StartError> {
+/// A record, what of other containers it needs: namespaces, and a /dev/shm.
+type Sharing<'a> = (Cow<'a, ContainerRecord>, Namespaces, Option<OwnedFd>);
+
+/// The namespaces of the containers that this one shares some with, and the other one's /dev/shm. Who shares with a
+/// container that shares the host's, shares the host's; the returned record says so.
+fn share<'a>(home: &Home, record: &'a ContainerRecord) -> Result<Sharing<'a>, StartError> {
+    let mut record = Cow::Borrowed(record);
     let host = &record.host_config;
-    let join = |mode: &str, name: &str| {
-        let pid = shared_with(home, mode)?;
-        let opened = pid.map(|pid| namespaces::open(pid, name)).transpose();
-        opened.map_err(StartError::at(format!("cannot join the {name} namespace of {mode}")))
-    };
+    let network = other(home, &host.network_mode, "net")?;
+    let pid = other(home, &host.pid_mode, "pid")?;
+    let ipc = other(home, &host.ipc_mode, "ipc")?;
+    if [&network, &pid, &ipc].iter().any(|other| matches!(other, Other::Host)) {
+        let host = &mut record.to_mut().host_config;
+        for (mode, other) in
+            [(&mut host.network_mode, &network), (&mut host.pid_mode, &pid), (&mut host.ipc_mode, &ipc)]
+        {
+            if matches!(other, Other::Host) {
+                *mode = "host".to_owned();
+            }
+        }
+    }
     // A file system of that container's own mount namespace; without one there is nothing to share.
-    let shm = shared_with(home, &host.ipc_mode)?.and_then(|pid| {
-        let namespace = namespaces::open(pid, "mnt").ok()?;
-        mounts::clone_from(namespace, Path::new("/dev/shm"), false).ok()
-    });
-    let namespaces = Namespaces {
-        network: join(&host.network_mode, "net")?,
-        ipc: join(&host.ipc_mode, "ipc")?,
-        pid: join(&host.pid_mode, "pid")?,
+    let shm = match &ipc {
+        Other::Container(_, first) => namespaces::open(*first, "mnt")
+            .and_then(|namespace| mounts::clone_from(namespace, Path::new("/dev/shm"), false))
+            .ok(),
+        _ => None,
     };
-    Ok((namespaces, shm))
+    let namespaces = Namespaces { network: network.namespace(), ipc: ipc.namespace(), pid: pid.namespace() };
+    Ok((record, namespaces, shm))
 }
 
-/// The first process of the container that a mode `container:ID` names.
-fn shared_with(home: &Home, mode: &str) -> Result<Option<i32>, StartError> {
-    let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
-    let state = store::load_state(home, id).map_err(|err| StartError::other(err.to_string()))?;
-    let alive = state.is_running() && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
-    if !alive {
-        return Err(StartError::other(format!("cannot join namespace of a non running container: {id}")));
+/// Whose namespace a mode asks for.
+enum Other {
+    /// Nobody else's, or as the mode says.
+    None,
+    /// Another container's, which is the host's.
+    Host,
+    /// Another container's, with that one's first process.
+    Container(OwnedFd, i32),
+}
+
+impl Other {
+    fn namespace(self) -> Option<OwnedFd> {
+        match self {
+            Self::Container(namespace, _) => Some(namespace),
+            _ => None,
+        }
     }
-    Ok(Some(state.pid))
+}
+
+/// The namespace of the container that a mode `container:ID` names.
+fn other(home: &Home, mode: &str, name: &str) -> Result<Other, StartError> {
+    let Some(id) = mode.strip_prefix("container:") else { return Ok(Other::None) };
+    let gone = || StartError::other(format!("cannot join namespace of a non running container: {id}"));
+    let state = store::load_state(home, id).map_err(|err| StartError::other(err.to_string()))?;
+    if !state.is_running() {
+        return Err(gone());
+    }
+    let opened = namespaces::open(state.pid, name);
+    // What was opened was that process's, if it lives now.
+    if process::start_time(state.pid).ok() != Some(state.pid_start) {
+        return Err(gone());
+    }
+    let namespace = opened.map_err(StartError::at(format!("cannot join the {name} namespace of {mode}")))?;
+    let own = namespaces::identity("self", name).map_err(StartError::at("/proc/self/ns"))?;
+    let theirs = namespaces::identity_of(&namespace).map_err(StartError::at("/proc/self/ns"))?;
+    Ok(if theirs == own { Other::Host } else { Other::Container(namespace, state.pid) })
 }
 
 /// The sources of mounts that are to show the host what is mounted on them. This process's mount namespace only takes

@@ -67,7 +67,7 @@ fn run(words: &[String], stdio: Stdio) -> Result<Started, Refusal> {
     let [input, out, err] = streams;
     let child = command.stdin(input).stdout(out).stderr(err).process_group(0).spawn();
     let child = child.map_err(|error| Refusal { failure: Failure::CommandNotFound, message: error.to_string() })?;
-    Ok(Started { pid: child.id().cast_signed(), terminal, rootfs: None })
+    Ok(Started::new(child.id().cast_signed(), terminal))
 }
 
 struct Fixture {
@@ -446,7 +446,7 @@ fn what_a_killed_monitor_never_noted_is_ended() {
             let _ = (&says).write_all(b"x");
             std::thread::sleep(Duration::from_millis(50));
             let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
-            Ok(Started { pid: child.id().cast_signed(), terminal: None, rootfs: None })
+            Ok(Started::new(child.id().cast_signed(), None))
         };
         let _starter = super::launch::Starter::fork(&keep, work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));
