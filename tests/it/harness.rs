@@ -217,7 +217,7 @@ impl Env {
     }
 
     /// Process id of a container's first process, from its record.
-    fn container_pids(&self) -> Vec<i32> {
+    pub fn container_pids(&self) -> Vec<i32> {
         let Ok(entries) = fs::read_dir(self.data().join("containers")) else { return vec![] };
         entries
             .flatten()
@@ -323,7 +323,7 @@ impl Seen {
     }
 }
 
-fn every_process() -> Vec<Seen> {
+pub fn every_process() -> Vec<Seen> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| Seen::of(entry.file_name().to_str()?.parse().ok()?)).collect()
 }

@@ -32,6 +32,7 @@ mod hostile_images;
 mod house;
 mod http;
 mod images;
+mod kills;
 mod lifecycle;
 mod listing;
 mod logs;

@@ -117,6 +117,18 @@ pub fn exchange(socket: &Path, bytes: &[u8]) -> std::io::Result<Reply> {
     }
 }
 
+/// As [`exchange`]; none if the server was killed before it had answered.
+pub fn exchange_if_alive(socket: &Path, bytes: &[u8]) -> Option<Reply> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(GUARD)).unwrap();
+    let _ = stream.write_all(bytes);
+    match read_reply(&mut BufReader::new(&stream), false) {
+        Ok(reply) => Some(reply),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no answer: {error}"),
+        Err(_) => None,
+    }
+}
+
 /// One request on a connection of its own.
 #[track_caller]
 pub fn request(socket: &Path, method: &str, path: &str, kind: &str, body: &[u8]) -> Reply {

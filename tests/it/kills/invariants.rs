@@ -1,0 +1,146 @@
+//! What holds whoever was killed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::harness::{Env, Seen, every_process};
+use super::super::process::eventually;
+use super::Victim;
+use super::told::{Known, Told};
+use super::workloads::marker;
+
+/// What was told is so; records, processes and events agree; everything can be removed, and then nothing is left.
+#[track_caller]
+pub fn check(env: &Env, told: &Told, hit: &[Victim], what: &str) {
+    let listed = env.get("/v1.51/containers/json?all=1").expect(200).json();
+    let mut there = BTreeMap::new();
+    for entry in listed.as_array().unwrap() {
+        let id = entry["Id"].as_str().unwrap().to_owned();
+        let reply = env.get(&format!("/v1.51/containers/{id}/json"));
+        // One that removes itself may be about to.
+        if reply.status != 404 {
+            there.insert(id, reply.expect(200).json());
+        }
+    }
+    let known = told.containers.lock().unwrap().clone();
+    for (id, known) in &known {
+        check_container(env, id, known, there.get(id), hit, what);
+    }
+    check_processes(env, what);
+    let tags: Vec<Value> = env.get("/v1.51/images/json").expect(200).json().as_array().unwrap().clone();
+    let tags: Vec<&str> =
+        tags.iter().flat_map(|image| image["RepoTags"].as_array().unwrap()).filter_map(Value::as_str).collect();
+    for (tag, removing) in &*told.tags.lock().unwrap() {
+        assert!(*removing || tags.contains(&tag.as_str()), "{what}: {tag} is not among {tags:?}");
+    }
+    for tag in tags.iter().filter(|tag| **tag != "busybox:latest") {
+        env.delete(&format!("/v1.51/images/{tag}")).expect(200);
+    }
+    for id in there.keys() {
+        let reply = env.delete(&format!("/v1.51/containers/{id}?force=1"));
+        assert!([204, 404].contains(&reply.status), "{what}: rm -f: {} {}", reply.status, reply.text());
+        told_once(env, id, "destroy", 1, what);
+    }
+    nothing_left(env, what);
+}
+
+#[track_caller]
+fn check_container(env: &Env, id: &str, known: &Known, there: Option<&Value>, hit: &[Victim], what: &str) {
+    let Some(inspected) = there else {
+        assert!(known.removing || known.auto_remove, "{what}: {known:?} is gone");
+        told_once(env, id, "destroy", 1, what);
+        return;
+    };
+    assert!(!known.removed, "{what}: it is still there: {known:?}");
+    let name = inspected["Name"].as_str().unwrap().trim_start_matches('/');
+    assert!(known.names.contains(name), "{what}: {name} is none of {known:?}");
+    let state = &inspected["State"];
+    let status = state["Status"].as_str().unwrap();
+    let started = count(env, id, "start");
+    assert!(started >= known.starts, "{what}: {started} starts told, {known:?}");
+    match status {
+        "running" => {
+            let pid = i32::try_from(state["Pid"].as_i64().unwrap()).unwrap();
+            // It may have ended since.
+            eventually("a running container runs", || {
+                Seen::of(pid).is_some()
+                    || env.get(&format!("/v1.51/containers/{id}/json")).json()["State"]["Running"] == false
+            });
+        }
+        "exited" => {
+            told_once(env, id, "die", started, what);
+            if let Some(code) = known.code.filter(|_| known.starts == 1) {
+                assert_eq!(state["ExitCode"], code, "{what}: not the code that was told: {state}");
+            }
+            let code = state["ExitCode"].as_i64().unwrap();
+            // 128: the start was broken off.
+            assert!([7, 128, 137].contains(&code), "{what}: {state}");
+            assert!(code == 7 || !hit.is_empty() || known.starts != 1, "{what}: {state}");
+        }
+        "created" => told_once(env, id, "die", started, what),
+        other => panic!("{what}: {other}: {state}"),
+    }
+}
+
+fn count(env: &Env, id: &str, action: &str) -> usize {
+    env.past_events(&json!({"container": [id], "event": [action]})).len()
+}
+
+#[track_caller]
+fn told_once(env: &Env, id: &str, action: &str, times: usize, what: &str) {
+    let told = count(env, id, action);
+    assert_eq!(told, times, "{what}: {action} was told {told} times");
+}
+
+/// No program runs that belongs to no running container.
+#[track_caller]
+fn check_processes(env: &Env, what: &str) {
+    let marker = marker(env);
+    let programs = || -> Vec<Seen> {
+        let all = every_process().into_iter();
+        all.filter(|seen| seen.arguments.iter().any(|word| word.contains(&marker))).collect()
+    };
+    eventually(&format!("{what}: every program belongs to a running container"), || {
+        let running = env.get("/v1.51/containers/json").expect(200).json();
+        let running = running.as_array().unwrap().iter();
+        let inits: Vec<i64> = running
+            .filter_map(|entry| {
+                let inspected = env.get(&format!("/v1.51/containers/{}/json", entry["Id"].as_str()?));
+                inspected.json()["State"]["Pid"].as_i64()
+            })
+            .collect();
+        programs().iter().all(|seen| {
+            let line = seen.ancestors();
+            let is_ours = |pid: i32| inits.contains(&i64::from(pid));
+            // An exec's process is its monitor's child, as init is: it shares the pid namespace instead.
+            is_ours(seen.pid)
+                || line.iter().any(|pid| is_ours(*pid))
+                || inits.iter().any(|pid| same_pids(*pid, seen.pid))
+        })
+    });
+}
+
+fn same_pids(a: i64, b: i32) -> bool {
+    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    namespace(a).is_some() && namespace(a) == namespace(b.into())
+}
+
+#[track_caller]
+fn nothing_left(env: &Env, what: &str) {
+    let gone = |id: &Value| env.get(&format!("/v1.51/containers/{}/json", id.as_str().unwrap())).status == 404;
+    eventually(&format!("{what}: no container is left"), || {
+        let left = env.get("/v1.51/containers/json?all=1").expect(200).json();
+        left.as_array().unwrap().iter().all(|entry| gone(&entry["Id"]))
+    });
+    eventually(&format!("{what}: no monitor is left"), || env.role("monitor").is_empty());
+    let entries = |dir: std::path::PathBuf| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name != "names" && name != "lock").collect()
+    };
+    let containers = env.data().join("containers");
+    for dir in [containers.join("names"), containers, env.run_dir().join("containers"), env.run_dir().join("execs")] {
+        eventually(&format!("{what}: {} is empty", dir.display()), || entries(dir.clone()).is_empty());
+    }
+}
