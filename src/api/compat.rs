@@ -257,11 +257,6 @@ fn main_endpoint<'a>(
     Ok(endpoints.entry(name).or_default().get_or_insert_default())
 }
 
-/// Before 1.42 an exec session's terminal has no size of its own, and a stop no signal.
-pub fn sized_and_signalled(version: ApiVersion) -> bool {
-    version >= ApiVersion(42)
-}
-
 /// Before 1.41 the platform of a container to create is not looked at.
 pub fn create_platform(version: ApiVersion, platform: String) -> String {
     if version < ApiVersion(41) { String::new() } else { platform }

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::Error;
 use super::args::Run;
 use super::terminal::RawMode;
-use crate::engine::containers::{AttachOptions, Condition, CreateRequest, Exit, Waiter};
+use crate::engine::containers::{AttachOptions, Condition, CreateRequest, Waiter};
 use crate::engine::{self, Engine};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
@@ -90,11 +90,7 @@ fn run_inner(engine: &Engine, options: Run) -> Result<u8, Error> {
     if detached.load(Ordering::Relaxed) {
         return Ok(0);
     }
-    let exit = end(waiter)?;
-    if !exit.error.is_empty() {
-        eprintln!("pierless: {}", exit.error);
-    }
-    Ok(u8::try_from(exit.code).unwrap_or(u8::MAX))
+    Ok(u8::try_from(end(waiter)?).unwrap_or(u8::MAX))
 }
 
 /// What was created for one start that failed goes again, if it was to go at its end.
@@ -236,7 +232,7 @@ fn copy_frames(stream: &UnixStream) -> io::Result<()> {
 }
 
 /// Waits for the end.
-fn end(mut waiter: Waiter) -> Result<Exit, Error> {
+fn end(mut waiter: Waiter) -> Result<i32, Error> {
     loop {
         if let Some(exit) = waiter.poll()? {
             return Ok(exit);

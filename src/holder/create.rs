@@ -116,8 +116,9 @@ fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
     1
 }
 
-/// Begins to map the whole ranges that the user was given, by the helpers that may; [`finish`] each. The user's own ids alone are mapped only where
-/// nothing was given, or where the helpers are not installed: what fails now and then must not change who owns files.
+/// Begins to map the whole ranges that the user was given, by the helpers that may; [`finish`] each. The user's own ids
+/// alone are mapped only where nothing was given, or where the helpers are not installed: what fails now and then must
+/// not change who owns files.
 fn start_mapping(pid: i32) -> Result<Option<[Helper; 2]>, Error> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let name = idmap::user_name(uid);

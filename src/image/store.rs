@@ -46,7 +46,7 @@ impl Store {
     }
 
     pub(super) fn layers_dir(&self) -> PathBuf {
-        self.root.join("layers")
+        self.home.layers()
     }
 
     pub(super) fn refs_dir(&self) -> PathBuf {
@@ -67,7 +67,7 @@ impl Store {
 
     /// The directory of an unpacked layer: a lower directory for overlayfs.
     pub fn layer_diff(&self, chain: &str) -> PathBuf {
-        self.layers_dir().join(chain).join("diff")
+        self.home.layer_diff(chain)
     }
 
     /// The file of a blob, by the hexadecimal part of its digest.

@@ -254,6 +254,13 @@ pub struct DeviceMapping {
     pub cgroup_permissions: String,
 }
 
+impl DeviceMapping {
+    /// Where it is in the container.
+    pub fn inside(&self) -> &str {
+        if self.path_in_container.is_empty() { &self.path_on_host } else { &self.path_in_container }
+    }
+}
+
 /// A request for devices to a driver.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", default)]

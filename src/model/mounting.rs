@@ -110,6 +110,13 @@ pub struct Bind {
     pub make: bool,
 }
 
+impl Bind {
+    /// Whether it means the engine's own socket, whatever is there.
+    pub fn is_docker_socket(&self) -> bool {
+        DOCKER_SOCKETS.contains(&self.path.as_str())
+    }
+}
+
 impl MountPoint {
     /// The path, volume or image that is mounted; empty if it is none of them.
     pub fn source_name(&self) -> &str {

@@ -125,14 +125,6 @@ impl Reference {
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
-    /// The same repository with this digest and no tag.
-    ///
-    /// # Errors
-    /// If it is no digest.
-    pub fn with_digest(&self, digest: &str) -> Result<Self, ReferenceError> {
-        Ok(Self { tag: None, digest: Some(check_digest(digest)?.to_owned()), ..self.clone() })
-    }
-
     /// What a lookup goes by: a digest makes the tag meaningless; with neither, `latest` is meant.
     #[must_use]
     pub fn lookup_key(mut self) -> Self {

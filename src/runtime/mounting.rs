@@ -72,10 +72,11 @@ fn mount_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> io::Result<
     refuse_proc(root, mount, &target)?;
     let propagation = Change { propagation: options.propagation, ..Change::default() };
     mounts::change(tree, propagation, options.recursive_propagation)?;
-    // Those below keep what they have, unless all are to be read-only.
-    mounts::change(tree, Change { set: options.set, ..Change::default() }, false)?;
-    if !options.set_below.is_empty() {
-        mounts::change(tree, Change { set: options.set_below, ..Change::default() }, true)?;
+    // Those below keep what they have, unless all are to be read-only. Most mounts ask for neither.
+    for (set, recursive) in [(options.set, false), (options.set_below, true)] {
+        if !set.is_empty() {
+            mounts::change(tree, Change { set, ..Change::default() }, recursive)?;
+        }
     }
     mounts::attach(tree, target)
 }

@@ -19,7 +19,7 @@ pub(super) fn restrict(root: &Root, linux: &Linux, read_only: bool) -> Result<()
             .map_err(|err| StartError::other(format!("open sysctl {name} file: {}", child::errno_text(&err))))?;
     }
     if read_only {
-        make_read_only(root, false).map_err(StartError::at("cannot make the root read-only"))?;
+        make_read_only(root).map_err(StartError::at("cannot make the root read-only"))?;
     }
     for path in linux.readonly_paths().iter().flatten() {
         ignore_missing(protect(root, Path::new(path))).map_err(StartError::at(path))?;
@@ -41,8 +41,9 @@ fn set_sysctl(root: &Root, name: &str, value: &str) -> io::Result<()> {
     file.write_all(value.as_bytes())
 }
 
-fn make_read_only(tree: impl AsFd, recursive: bool) -> io::Result<()> {
-    mounts::change(tree, Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::default() }, recursive)
+/// The mount itself; those below it stay as they are.
+fn make_read_only(tree: impl AsFd) -> io::Result<()> {
+    mounts::change(tree, Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::default() }, false)
 }
 
 fn look(root: &Root, path: &Path) -> io::Result<OwnedFd> {
@@ -53,7 +54,7 @@ fn look(root: &Root, path: &Path) -> io::Result<OwnedFd> {
 fn protect(root: &Root, path: &Path) -> io::Result<()> {
     let target = look(root, path)?;
     let tree = mounts::clone_of_recursive(&target)?;
-    make_read_only(&tree, false)?;
+    make_read_only(&tree)?;
     mounts::attach(tree, target)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 
 use super::{Error, Input};
-use crate::model::mounting::{Bind, DOCKER_SOCKETS, MountPoint, Source, clean};
+use crate::model::mounting::{Bind, MountPoint, Source, clean};
 
 /// Options of what holds no programs and no devices.
 const INERT: [&str; 3] = ["nosuid", "noexec", "nodev"];
@@ -117,8 +117,7 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
         }
     }
     for device in host.devices.iter().flatten() {
-        let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
-        mounts.push(bind(clean(inside), &device.path_on_host, &DEVICE));
+        mounts.push(bind(clean(device.inside()), &device.path_on_host, &DEVICE));
     }
     if host.privileged {
         let free = |path: &Path| !mounts.iter().any(|mount| mount.destination() == path);
@@ -133,8 +132,7 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
 fn asked_mount(point: &MountPoint, input: &Input<'_>) -> Result<Mount, Error> {
     match &point.source {
         Source::Bind(asked) => {
-            let known = DOCKER_SOCKETS.contains(&asked.path.as_str());
-            let source = if known { &input.host.socket } else { Path::new(&asked.path) };
+            let source = if asked.is_docker_socket() { &input.host.socket } else { Path::new(&asked.path) };
             Ok(mount(&point.target, "bind", source, &bind_options(asked, point.read_only)))
         }
         Source::Tmpfs { options } => {

@@ -154,8 +154,12 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) 
 /// # Errors
 /// [`Error::Missing`], [`Error::Corrupt`], or those of the file system.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(Error::at(path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Corrupt { path: path.to_owned(), source })
+    from_json(path, &fs::read(path).map_err(Error::at(path))?)
+}
+
+/// What a file that was read holds.
+pub(super) fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| Error::Corrupt { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

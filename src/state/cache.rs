@@ -11,8 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::de::DeserializeOwned;
-
+use super::atomic::from_json;
 use super::container::{ContainerRecord, StateRecord};
 use super::paths::Home;
 use super::store::{self, Seen};
@@ -129,10 +128,6 @@ impl Cache {
 
 fn keep<T: Clone>(stamp: Stamp, value: &T) -> Option<Kept<T>> {
     (!stamp.is_young()).then(|| Kept { stamp, value: value.clone() })
-}
-
-fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| Error::Corrupt { path: path.to_owned(), source })
 }
 
 /// Reads a file. The stamp is taken first: a content that is newer than it will be found out by it.

@@ -58,6 +58,16 @@ impl Home {
         self.run.join("docker.sock")
     }
 
+    /// The directory of an unpacked layer, by its chain id: a lower directory for overlayfs.
+    pub fn layer_diff(&self, chain: &str) -> PathBuf {
+        self.layers().join(chain).join("diff")
+    }
+
+    /// All unpacked layers.
+    pub fn layers(&self) -> PathBuf {
+        self.images().join("layers")
+    }
+
     /// Compiled system call filters.
     pub fn filters(&self) -> PathBuf {
         self.run.join("seccomp")

@@ -59,14 +59,13 @@ pub(super) fn parse(home: &Home, id: &str, bytes: &[u8]) -> Result<ContainerReco
     if bytes.is_empty() {
         return Err(Error::Missing(path.display().to_string()));
     }
-    let corrupt = |source| Error::Corrupt { path, source };
-    match serde_json::from_slice(bytes) {
-        // All fields have defaults: that it is a record at all, and this one's, its id tells.
-        Ok(ContainerRecord { id: other, .. }) if other != id => {
-            Err(corrupt(serde::de::Error::custom(format!("it is of container {other:?}"))))
-        }
-        other => other.map_err(corrupt),
+    let record: ContainerRecord = atomic::from_json(&path, bytes)?;
+    // All fields have defaults: that it is a record at all, and this one's, its id tells.
+    if record.id != id {
+        let source = serde::de::Error::custom(format!("it is of container {:?}", record.id));
+        return Err(Error::Corrupt { path, source });
     }
+    Ok(record)
 }
 
 /// A state as it was found.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 /// A directory that is the root of what is looked up in it.
 #[derive(Debug)]
@@ -162,11 +162,6 @@ pub fn open_in(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io::R
             other => return Ok(other?),
         }
     }
-}
-
-/// Whether the kernel has openat2(2).
-pub fn is_supported() -> bool {
-    rustix::fs::openat2(CWD, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty()).is_ok()
 }
 
 #[cfg(test)]

@@ -297,11 +297,6 @@ pub fn own_descriptor() -> Option<std::os::fd::OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(OWN_DESCRIPTOR) })
 }
 
-/// Whether this process is the only thread of its program.
-pub fn is_single_threaded() -> bool {
-    fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,8 +163,8 @@ pub async fn wait(cx: Cx, path: Path<ById>, q: Query<WaitQuery>) -> Result<Strea
         std::io::Write::flush(out)?;
         let gone = out.gone_owned()?;
         loop {
-            if let Some(exit) = waiter.poll()? {
-                out.json(&WaitReply { status_code: i64::from(exit.code), error: None })?;
+            if let Some(code) = waiter.poll()? {
+                out.json(&WaitReply { status_code: i64::from(code), error: None })?;
                 return Ok(());
             }
             if !readable_before(waiter.as_fd(), gone.as_fd())? {

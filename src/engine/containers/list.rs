@@ -32,11 +32,6 @@ impl View {
             Status::Dead => "Dead".to_owned(),
         }
     }
-
-    /// The exit code as an inspection tells it.
-    pub fn exit_code(&self) -> i32 {
-        self.state.exit_code
-    }
 }
 
 /// Which containers to list.

@@ -23,4 +23,4 @@ pub use create::{CreateRequest, Created};
 pub use list::{ListOptions, View};
 pub use logs::{LogOptions, Logs, Round};
 pub use top::Top;
-pub use wait::{Condition, Exit, Waiter};
+pub use wait::{Condition, Waiter};

@@ -1,5 +1,6 @@
 //! Ending containers: stop, restart, kill.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::list::View;
@@ -140,16 +141,11 @@ impl Engine {
 
     /// Waits until no monitor holds the container's lock: after that nobody else writes in its directories.
     pub(super) fn await_monitor_end(&self, id: &str) -> Result<()> {
-        let lock = self.home.container(id).monitor_lock();
-        if !Lock::is_held(&lock)? {
-            return Ok(());
+        let path = self.home.container(id).monitor_lock();
+        if Lock::is_held(&path)? {
+            after_monitor(&path)?;
         }
-        match Lock::exclusive_within(&lock, PATIENCE) {
-            // The file went with its directory.
-            Ok(Some(_)) | Err(state::Error::Missing(_)) => Ok(()),
-            Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
-            Err(err) => Err(err.into()),
-        }
+        Ok(())
     }
 
     /// Whether a monitor lives that has the container's process.
@@ -170,12 +166,7 @@ impl Engine {
             // An idle monitor has nothing to stop: it leaves, and its clients with it.
             let _ = monitor.stop(signal::KILL, 0, false, false);
         }
-        match Lock::exclusive_within(&path, PATIENCE) {
-            Ok(Some(lock)) => Ok(Some(lock)),
-            Err(state::Error::Missing(_)) => Ok(None),
-            Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
-            Err(err) => Err(err.into()),
-        }
+        after_monitor(&path)
     }
 
     /// Tells the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing
@@ -184,6 +175,16 @@ impl Engine {
         if let Err(err) = events::append(&self.home, &Event::container(record, action, extra)) {
             tracing::warn!(container = %record.id, "event {action} is lost: {err}");
         }
+    }
+}
+
+/// A monitor's lock, once that has ended; none if the file went with its directory.
+fn after_monitor(path: &Path) -> Result<Option<Lock>> {
+    match Lock::exclusive_within(path, PATIENCE) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Err(state::Error::Missing(_)) => Ok(None),
+        Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
+        Err(err) => Err(err.into()),
     }
 }
 

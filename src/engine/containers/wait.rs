@@ -7,7 +7,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::engine::{Engine, Error, Result};
-use crate::state::container::StateRecord;
 use crate::state::{self, events};
 use crate::sys::inotify::{Inotify, Mask};
 
@@ -22,15 +21,6 @@ pub enum Condition {
     Removed,
 }
 
-/// How a container ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exit {
-    /// Its exit code.
-    pub code: i32,
-    /// Why it was lost, or could not be removed; else empty.
-    pub error: String,
-}
-
 /// A wait under way. Readable when [`Waiter::poll`] may have an answer.
 #[derive(Debug)]
 pub struct Waiter {
@@ -39,7 +29,8 @@ pub struct Waiter {
     condition: Condition,
     /// Ends before the wait began.
     exits: u64,
-    last: Option<Exit>,
+    /// The last exit code that was seen.
+    last: Option<i32>,
     inotify: Inotify,
 }
 
@@ -58,21 +49,17 @@ impl Engine {
         };
         inotify.watch(&paths.data, Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF).map_err(missing)?;
         let view = self.view(&id).map_err(Error::vanished(name))?;
-        let last = (view.state.exits > 0).then(|| exit_of(&view.state));
+        let last = (view.state.exits > 0).then_some(view.state.exit_code);
         Ok(Waiter { engine: self.clone(), id, condition, exits: view.state.exits, last, inotify })
     }
 }
 
-fn exit_of(state: &StateRecord) -> Exit {
-    Exit { code: state.exit_code, error: String::new() }
-}
-
 impl Waiter {
-    /// The end, if it has come.
+    /// The exit code, if the end has come.
     ///
     /// # Errors
     /// Those of the state.
-    pub fn poll(&mut self) -> Result<Option<Exit>> {
+    pub fn poll(&mut self) -> Result<Option<i32>> {
         self.inotify.drain().map_err(Error::system("cannot watch the container"))?;
         // A monitor that is killed cannot tell; but the kernel then closes its lock file, which was open to write.
         // The directory is made by the first start: so the watch is asked for again and again, which costs nothing.
@@ -83,24 +70,20 @@ impl Waiter {
             Err(err) => return Err(err),
         };
         if state.exits > self.exits {
-            self.last = Some(exit_of(&state));
+            self.last = Some(state.exit_code);
         }
         Ok(match self.condition {
-            Condition::NotRunning if !state.is_running() => Some(exit_of(&state)),
-            Condition::NextExit if state.exits > self.exits => self.last.clone(),
+            Condition::NotRunning if !state.is_running() => Some(state.exit_code),
+            Condition::NextExit if state.exits > self.exits => self.last,
             _ => None,
         })
     }
 
     /// The container is gone: its last end is in the event log, or it never ran.
-    fn after_removal(&mut self) -> Exit {
+    fn after_removal(&self) -> i32 {
         let code = events::last(&self.engine.home, &self.id, "die")
             .and_then(|event| event.actor.attributes.get("exitCode")?.parse().ok());
-        match (code, self.last.take()) {
-            (Some(code), _) => Exit { code, error: String::new() },
-            (None, Some(last)) => last,
-            (None, None) => Exit { code: 0, error: String::new() },
-        }
+        code.or(self.last).unwrap_or(0)
     }
 
     /// The id of the container.

@@ -88,8 +88,7 @@ fn root_of(home: &Home, record: &ContainerRecord, rootless: bool) -> io::Result<
     let (upper, work) = (paths.upper(), paths.work());
     match record.driver {
         Driver::Overlay if !record.layers.is_empty() => {
-            let layers = record.layers.iter().map(|id| home.images().join("layers").join(id).join("diff"));
-            let lower: Vec<PathBuf> = layers.collect();
+            let lower: Vec<PathBuf> = record.layers.iter().map(|chain| home.layer_diff(chain)).collect();
             RootFs::Overlay { lower: &lower, upper: Some((&upper, &work)) }.mount(rootless)
         }
         _ => RootFs::Directory(&upper).mount(rootless),

@@ -71,7 +71,7 @@ pub(super) fn devices(host: &HostConfig) -> Result<()> {
                 "error gathering device information while adding custom device \"\": no such file or directory",
             );
         }
-        let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
+        let inside = device.inside();
         if !inside.starts_with('/') || clean(inside) == "/" {
             return refuse(format!("invalid device path: '{inside}' must be an absolute path"));
         }

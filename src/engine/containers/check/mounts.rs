@@ -8,7 +8,7 @@ use super::{invalid, refuse};
 use crate::engine::{Engine, Error, Result};
 use crate::model::host_config::HostConfig;
 use crate::model::mount::Mount;
-use crate::model::mounting::{self, DOCKER_SOCKETS, MountPoint, Propagation, Source};
+use crate::model::mounting::{self, MountPoint, Propagation, Source};
 use crate::model::settings::Settings;
 use crate::state::paths::Home;
 
@@ -18,8 +18,7 @@ pub(super) fn objects(mounts: &Option<Vec<Mount>>) -> Result<()> {
         let point = mounting::parse_mount(mount).map_err(invalid)?;
         let Some(bind) = point.bind() else { continue };
         // What Docker's own socket means is this engine's, wherever it is.
-        let own = DOCKER_SOCKETS.contains(&bind.path.as_str());
-        if !bind.make && !own && fs::metadata(&bind.path).is_err() {
+        if !bind.make && !bind.is_docker_socket() && fs::metadata(&bind.path).is_err() {
             return refuse(format!(
                 "invalid mount config for type \"bind\": bind source path does not exist: {}",
                 mount.source
