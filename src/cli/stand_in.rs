@@ -96,10 +96,14 @@ pub fn hold(home: &Home) -> Result<(), Error> {
         let now = Instant::now();
         starts.retain(|start| now.duration_since(*start) < INTERVAL);
         starts.push(now);
-        let ended = activate(&listener)?;
-        if ended.success() {
-            starts.pop();
-        } else if starts.len() >= BURST {
+        // That it could not be started is a failed start like another: a host without a process left for a moment must
+        // not cost the socket.
+        match activate(&listener) {
+            Ok(ended) if ended.success() => drop(starts.pop()),
+            Ok(ended) => eprintln!("pierless: the API ended by itself: {ended}"),
+            Err(error) => eprintln!("pierless: {error}"),
+        }
+        if starts.len() >= BURST {
             return Err(Error::Burst);
         }
     }

@@ -17,7 +17,9 @@ fn up_makes_the_api_reachable_and_down_undoes_it() {
     }
     // The context works, without DOCKER_HOST.
     let mut command = env.docker_command(["--context", "pierless", "version", "--format", "{{.Server.Os}}"]);
-    assert_eq!(super::process::run(command.env_remove("DOCKER_HOST")).ok(), "linux\n");
+    let version = super::process::run(command.env_remove("DOCKER_HOST"));
+    let log = std::fs::read_to_string(env.run_dir().join("serve.log")).unwrap();
+    assert_eq!((version.code, version.out.as_str()), (0, "linux\n"), "{}\nserve.log:\n{log}", version.err);
     // A second `up` changes nothing and is no error.
     let serving = env.role("stand-in");
     env.pierless(["up"]).ok();
