@@ -10,6 +10,7 @@ use super::{Engine, Error, Result};
 use crate::model::signal;
 use crate::model::time::{self, SECOND};
 use crate::state::atomic::{self, Durability};
+use crate::state::claim::{Claim, Process};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 use crate::state::ending;
 use crate::state::lock::Lock;
@@ -70,14 +71,17 @@ impl Engine {
     fn facts_of(&self, record: &ContainerRecord, seen: &Seen, lock: Option<LockSeen>) -> Result<Facts> {
         let (paths, state) = (self.home.container(&record.id), &seen.state);
         let temporary = record.host_config.auto_remove;
-        // What was never started has no end that could be unfinished.
-        let door = *state != StateRecord::default() && fs::symlink_metadata(paths.monitor_socket()).is_ok();
+        // Also where nothing was ever committed: the monitor may have been killed just before it was.
+        let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
         let loose = state.is_running() || door || seen.late || (temporary && is_over(state));
         // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
         let lock = match lock {
             Some(lock) => lock,
             None if !loose => LockSeen::Missing,
             None => match Lock::look(&paths.monitor_lock())? {
+                // Who mends, or waits for a monitor's end, has it for a moment, and a killed monitor has it until the
+                // kernel has closed its files; a wait is told of that just before. None of them says that it runs.
+                Some(true) if state.is_running() && !Claim::read(&paths).is_supervised() => LockSeen::Free,
                 Some(true) => LockSeen::Held,
                 Some(false) => LockSeen::Free,
                 None => LockSeen::Missing,
@@ -94,9 +98,18 @@ impl Engine {
         let id = &record.id;
         let paths = self.home.container(id);
         fs::create_dir_all(&paths.run).map_err(state::Error::at(&paths.run))?;
-        let Some(_lock) = Lock::try_exclusive(&paths.monitor_lock())? else {
-            // Another one is at it.
-            return Ok(store::load_state(&self.home, id)?);
+        // One after the other, and no monitor begins meanwhile: who comes second finds it done, and nobody is told what
+        // was so before it was.
+        let busy = || Error::System("another process is at it, and does not end".to_owned());
+        let _gate = Lock::exclusive_within(&paths.monitor_gate(), PATIENCE)?.ok_or_else(busy)?;
+        let _lock = match Lock::try_exclusive(&paths.monitor_lock())? {
+            Some(lock) => lock,
+            // What is left of a dead monitor's is freed without anybody's doing.
+            None if Claim::read(&paths).monitor.is_some_and(|monitor| !monitor.lives()) => {
+                Lock::exclusive_within(&paths.monitor_lock(), PATIENCE)?.ok_or_else(busy)?
+            }
+            // A monitor has begun since the first look, or it is of an older version: it is the state's writer.
+            None => return Ok(store::load_state(&self.home, id)?),
         };
         if !store::has_record(&paths) {
             // It has gone since the first look, and the lock was made anew.
@@ -106,18 +119,21 @@ impl Engine {
         // Anew, for now nobody else writes it.
         let mut seen = store::see_state(&self.home, id)?;
         let facts = self.facts_of(record, &seen, Some(lock))?;
-        match meaning(&seen.state, &facts) {
-            Meaning::AsSaid => return Ok(seen.state),
-            Meaning::Unfinished => {}
-            Meaning::Lost(loss) => {
-                if facts.alive {
-                    end_orphan(id, &seen.state)?;
-                    seen = store::see_state(&self.home, id)?;
-                }
-                if seen.state.is_running() {
-                    seen = self.commit_loss(id, seen.state, loss);
-                }
-            }
+        let meant = meaning(&seen.state, &facts);
+        if meant == Meaning::AsSaid {
+            return Ok(seen.state);
+        }
+        // By its record and, should that be unreadable, or not have been written yet, by what its monitor left.
+        let recorded = facts.alive.then_some(Process { pid: seen.state.pid, start: seen.state.pid_start });
+        let orphans = [recorded, Claim::read(&paths).init.filter(|init| init.lives() && Some(*init) != recorded)];
+        for orphan in orphans.into_iter().flatten() {
+            end_orphan(id, orphan)?;
+            seen = store::see_state(&self.home, id)?;
+        }
+        if let Meaning::Lost(loss) = meant
+            && seen.state.is_running()
+        {
+            seen = self.commit_loss(id, seen.state, loss);
         }
         self.finish(record, seen)
     }
@@ -162,12 +178,12 @@ impl Engine {
 
 /// Ends an orphaned init, and with it every process in its pid namespace. If its monitor lives, and only the way to it
 /// is gone, that writes down the end and tells of it.
-fn end_orphan(id: &str, state: &StateRecord) -> Result<()> {
-    let Ok(init) = pidfd::open(state.pid) else { return Ok(()) };
-    let monitor = process::parent(state.pid).ok().and_then(|pid| pidfd::open(pid).ok().map(|fd| (pid, fd)));
+fn end_orphan(id: &str, orphan: Process) -> Result<()> {
+    let Ok(init) = pidfd::open(orphan.pid) else { return Ok(()) };
+    let monitor = process::parent(orphan.pid).ok().and_then(|pid| pidfd::open(pid).ok().map(|fd| (pid, fd)));
     // The pid may be another process's by now; its start time tells. The descriptors were opened before, so what is
     // compared is what would be killed.
-    if process::start_time(state.pid).ok() != Some(state.pid_start) {
+    if process::start_time(orphan.pid).ok() != Some(orphan.start) {
         return Ok(());
     }
     let monitor = monitor.filter(|(pid, _)| is_monitor_of(*pid, id));

@@ -91,6 +91,12 @@ impl Connection {
         self.phase == Phase::Starting
     }
 
+    /// Whether its container ran when this connection was made. One of version 0 does not say, and is asked whether there
+    /// is a process to send a signal to: its own child, whose number is nobody else's until it has taken its exit code.
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running || (self.version == 0 && self.signal(0).is_ok())
+    }
+
     /// Whether the monitor tells of a stop itself. One of version 0 does not.
     pub fn tells_of_stops(&self) -> bool {
         self.version >= 1

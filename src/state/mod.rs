@@ -35,6 +35,7 @@
 
 pub mod atomic;
 pub mod cache;
+pub mod claim;
 pub mod container;
 pub mod ending;
 pub mod events;

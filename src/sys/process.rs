@@ -42,6 +42,21 @@ pub fn is_zombie(pid: i32) -> bool {
     text.rfind(')').and_then(|end| text.get(end + 1..)).is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
+/// Whether a process still runs its program: the one that was started then, not another that has its number by now. One
+/// that is on its way out does not: it will do nothing more, whatever it still has open.
+pub fn lives(pid: i32, start: u64) -> bool {
+    /// A task that is ending (proc(5), field 9; the kernel's include/linux/sched.h).
+    const PF_EXITING: u64 = 0x4;
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let rest = text.rfind(')').and_then(|end| text.get(end + 1..)).unwrap_or_default();
+    let mut fields = rest.split_ascii_whitespace();
+    let dead = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
+    let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
+    // Fields 9 and 22, counted from the fourth on.
+    let (flags, started) = (number(5), number(12));
+    !dead && flags.is_some_and(|flags| flags & PF_EXITING == 0) && started == Some(start)
+}
+
 /// The parent's process id.
 ///
 /// # Errors

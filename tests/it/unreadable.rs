@@ -118,33 +118,54 @@ fn a_container_that_nobody_can_reach_is_ended_by_its_own_monitor() {
     assert_eq!(env.inspect("c1", "{{.State.Running}}"), "true");
 }
 
+/// Kills the monitors, and waits until the kernel shows none; not what they have forked, which carries their name until
+/// it has become something else.
+fn kill_monitors(env: &Env) {
+    let all = env.role("monitor");
+    for monitor in all.iter().filter(|seen| !all.iter().any(|other| other.pid == seen.parent)) {
+        let _ = kill(Pid::from_raw(monitor.pid), Signal::SIGKILL);
+        eventually("it has ended", || super::harness::Seen::of(monitor.pid).is_none());
+    }
+}
+
+#[test]
+fn what_runs_without_a_monitor_and_a_readable_state_is_found_and_ended() {
+    let env = Env::with_busybox();
+    for spoiled in ["{", "", "{\"status\": \"created\"}"] {
+        let id = env.run_detached(&["--name", "c1"], &["sleep", "1000"]);
+        let init: i32 = env.inspect("c1", "{{.State.Pid}}").parse().unwrap();
+        kill_monitors(&env);
+        fs::write(record(&env, &id, "state.json"), spoiled).unwrap();
+        assert_ne!(env.inspect("c1", "{{.State.Running}}"), "true", "{spoiled:?}");
+        assert!(super::harness::Seen::of(init).is_none(), "{spoiled:?}: it still runs");
+        env.docker(["rm", "c1"]).ok();
+    }
+}
+
 #[test]
 fn many_lookers_mend_once() {
     let env = Env::with_busybox();
     for temporary in [false, true] {
         let flags: &[&str] = if temporary { &["--rm", "--name", "c1"] } else { &["--name", "c1"] };
         let id = env.run_detached(flags, &["sleep", "1000"]);
-        // Not what they have forked, which carries their name until it has become something else.
-        let all = env.role("monitor");
-        for monitor in all.iter().filter(|seen| !all.iter().any(|other| other.pid == seen.parent)) {
-            let _ = kill(Pid::from_raw(monitor.pid), Signal::SIGKILL);
-        }
+        kill_monitors(&env);
+        // However many look at once, and whoever mends: from now on it is told to nobody that it runs.
         std::thread::scope(|scope| {
             for looker in 0..8 {
                 let (env, id) = (&env, &id);
                 scope.spawn(move || match looker % 2 {
-                    0 => drop(env.get("/containers/json?all=1").expect(200)),
-                    _ => drop(env.get(&format!("/containers/{id}/json"))),
+                    0 => {
+                        let list = env.get("/v1.51/containers/json?all=1").expect(200).json();
+                        assert!(list.as_array().unwrap().iter().all(|one| one["State"] != "running"), "{list}");
+                    }
+                    _ => {
+                        let reply = env.get(&format!("/v1.51/containers/{id}/json"));
+                        assert!(reply.status == 404 || reply.json()["State"]["Running"] == false, "{}", reply.text());
+                    }
                 });
             }
         });
         let told = |action: &str| env.past_events(&json!({"container": [&id], "event": [action]})).len();
-        // A look may have come before the kernel had closed all that the monitor had open.
-        eventually("it is mended", || {
-            let _ = env.get("/containers/json?all=1").expect(200);
-            told("die") == 1 && told("destroy") == usize::from(temporary)
-        });
-        let _ = env.get("/containers/json?all=1").expect(200);
         assert_eq!((told("die"), told("destroy")), (1, usize::from(temporary)));
         assert_eq!(env.get(&format!("/containers/{id}/json")).status, if temporary { 404 } else { 200 });
         if !temporary {

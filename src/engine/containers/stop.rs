@@ -151,8 +151,7 @@ impl Engine {
     /// Whether a monitor lives that has the container's process.
     pub(super) fn monitor_says_running(&self, id: &str) -> bool {
         let held = Lock::is_held(&self.home.container(id).monitor_lock()).unwrap_or(true);
-        // No signal, but all of the question whether there is somebody to send one to.
-        held && matches!(client::connect(&self.home, id), Ok(Some(monitor)) if monitor.signal(0).is_ok())
+        held && matches!(client::connect(&self.home, id), Ok(Some(monitor)) if monitor.is_running())
     }
 
     /// Has an idle monitor (of a container that clients attached to and nobody started) leave. Returns its lock: the

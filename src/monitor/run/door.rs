@@ -8,6 +8,7 @@ use super::context::Context;
 use super::timers::Due;
 use super::watch::{Role, Watch};
 use crate::monitor::protocol::{self, Attach, Failure, MAX_PACKET, Reply, Request, VERSION};
+use crate::state::claim::{self, Process};
 use crate::state::lock::Lock;
 use crate::sys::epoll::Interest;
 use crate::sys::fdpass;
@@ -88,7 +89,7 @@ pub struct Door {
 #[derive(Debug)]
 struct Open {
     listener: OwnedFd,
-    _lock: Lock,
+    lock: Lock,
     /// Given up for a client that is to be told that there is no descriptor for it.
     spare: Option<OwnedFd>,
 }
@@ -109,7 +110,12 @@ impl Door {
     pub fn new(listener: OwnedFd, lock: Lock, watch: &mut Watch) -> io::Result<Self> {
         watch.add(listener.as_fd(), Role::Listener, Interest::IN)?;
         let spare = Some(listener.try_clone()?);
-        Ok(Self { open: Some(Open { listener, _lock: lock, spare }), connections: Vec::new() })
+        Ok(Self { open: Some(Open { listener, lock, spare }), connections: Vec::new() })
+    }
+
+    /// Writes beside this monitor's name which process is the container's.
+    pub fn name_init(&self, init: Process) -> io::Result<()> {
+        self.open.as_ref().map_or(Ok(()), |open| claim::name_init(&open.lock, init))
     }
 
     /// Lets somebody in.

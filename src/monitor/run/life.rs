@@ -21,7 +21,7 @@ use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
 use crate::runtime;
 use crate::state::container::{StateRecord, Status};
-use crate::state::{ending, store};
+use crate::state::{claim, ending, store};
 use crate::sys::epoll::Interest;
 use crate::sys::{pidfd, process, spawn};
 
@@ -171,7 +171,10 @@ impl Life {
             kept: self.state.kept,
             ..StateRecord::default()
         };
-        if let Err(error) = ending::commit_start(&cx.files.home, &cx.files.id, &state) {
+        let named = door.name_init(claim::Process { pid, start: state.pid_start }).map_err(|error| error.to_string());
+        let committed =
+            || ending::commit_start(&cx.files.home, &cx.files.id, &state).map_err(|error| error.to_string());
+        if let Err(error) = named.and_then(|()| committed()) {
             take_back(pid);
             return self.start_failed(&Refusal::system(error), cx, door);
         }

@@ -20,6 +20,7 @@ use crate::holder;
 use crate::model::ids;
 use crate::monitor::client::{ANOTHER, READY};
 use crate::state::atomic::Durability;
+use crate::state::claim;
 use crate::state::lock::Lock;
 use crate::state::paths::{ContainerPaths, Home};
 use crate::state::store;
@@ -109,6 +110,8 @@ fn prepare(
     // Only one at a time begins, so that whoever has the lock either listens or is about to end.
     let beginning = Lock::exclusive(&paths.monitor_gate()).map_err(io::Error::other)?;
     let Some(lock) = take_lock(&paths)? else { return Ok(None) };
+    // Before anybody is told of it: a lock that is held by nobody known counts as supervised.
+    claim::take(&lock)?;
     let listener = fdpass::listen(&paths.monitor_socket())?;
     drop(beginning);
     // After listening: whoever removes the container takes its record away first and then sends its monitor off.
