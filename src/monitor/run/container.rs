@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use super::launch::{Launcher, Refusal, Started, Stdio};
 use super::plan;
@@ -15,10 +14,7 @@ use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
 use crate::state::paths::Home;
 use crate::state::store;
-use crate::sys::pidfd;
-
-/// How long a container may take to end that a process could not be started in: the reason may be that it ends.
-const DYING: Duration = Duration::from_millis(100);
+use crate::sys::{pidfd, process};
 
 /// One container, for the runtime.
 #[derive(Debug)]
@@ -58,9 +54,11 @@ impl Launcher for Container {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
         let gone = || Refusal { failure: Failure::Conflict, message: format!("container {} is not running", self.id) };
         let container = pidfd::open(init).map_err(|_| gone())?;
+        let start = process::start_time(init).map_err(|_| gone())?;
         let result = self.exec_in(&record, session, init, &container, stdio);
+        // One that ends, though it has not ended, lets nobody in.
         if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
-            && pidfd::wait_exit(container, DYING).is_ok()
+            && !process::lives(init, start)
         {
             return Err(gone());
         }
