@@ -17,8 +17,8 @@ pub enum Loss {
     Container(i32),
     /// An exec session's.
     Exec(usize, i32),
-    /// That of a starter whose report has not been taken, which was at work since then.
-    Starter(u64),
+    /// That of a starter whose report has not been taken: its number, and since when it was at work.
+    Starter(i32, u64),
 }
 
 impl Children {
@@ -33,9 +33,9 @@ impl Children {
             } else if let Some(at) = execs.with_pid(ended.pid) {
                 losses.push(Loss::Exec(at, ended.code));
             } else if let Some(starter) = starters(life, execs).find(|starter| starter.pid == ended.pid) {
-                losses.push(Loss::Starter(starter.since));
+                losses.push(Loss::Starter(ended.pid, starter.since));
             } else if let Some(place) = doomed.iter().position(|(pid, _)| *pid == ended.pid) {
-                losses.push(Loss::Starter(doomed.swap_remove(place).1));
+                losses.push(Loss::Starter(ended.pid, doomed.swap_remove(place).1));
             } else if starters(life, execs).next().is_some() {
                 self.0.push(ended);
             }

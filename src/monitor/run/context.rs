@@ -52,7 +52,7 @@ pub struct Context {
     pub timers: Timers,
     /// Room to work.
     pub io: Io,
-    /// Starters that were told to end, and have not yet: their processes, and since when they are.
+    /// Starters that are killed, and whose end the kernel has not told yet: their processes, and since when they are.
     pub doomed: Vec<(i32, u64)>,
 }
 
@@ -66,6 +66,12 @@ impl Context {
     pub fn doom(&mut self, starter: Starter) {
         self.watch.remove(starter.as_fd());
         let _ = spawn::kill(starter.pid, spawn::SIGKILL);
+        self.doomed.push((starter.pid, starter.since));
+    }
+
+    /// A starter was killed that had not reported. What it leaves is ended when it has.
+    pub fn mourn(&mut self, starter: Starter) {
+        self.watch.remove(starter.as_fd());
         self.doomed.push((starter.pid, starter.since));
     }
 

@@ -197,7 +197,8 @@ impl Execs {
         cx.io.dirty = true;
         let report = starter.report(&mut cx.io.input);
         cx.watch.remove(starter.as_fd());
-        let reply = match report {
+        let killed = report.is_none();
+        let reply = match report.unwrap_or_else(|| Err(Refusal::killed())) {
             Ok(started) => {
                 let pid = started.pid;
                 exec.phase = Phase::Running(pid);
@@ -216,7 +217,11 @@ impl Execs {
             }
         };
         door.answer_all(&reply, &mut cx.watch, |waits| matches!(waits, Waits::ExecStart(of) if *of == at));
-        starter.acknowledge();
+        match killed {
+            // What it made is found when the kernel tells of its end.
+            true => cx.mourn(starter),
+            false => starter.acknowledge(),
+        }
     }
 
     /// A session's process has ended.

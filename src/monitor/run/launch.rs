@@ -23,6 +23,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// There was nobody left to say why.
+    pub fn killed() -> Self {
+        Self::system("the starter of the process was killed")
+    }
+
     /// The host failed.
     pub fn system(message: impl ToString) -> Self {
         Self { failure: Failure::System, message: message.to_string() }
@@ -138,18 +143,18 @@ impl Starter {
         rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Takes the report. `buf` is scratch space.
-    pub fn report(&self, buf: &mut [u8]) -> Result<Started, Refusal> {
-        let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).map_err(Refusal::system)?;
-        if got.len == 0 {
-            return Err(Refusal::system("the starter of the process was killed"));
-        }
-        let (message, _) =
-            protocol::parse::<Result<(i32, [bool; 3]), Refusal>>(&buf[..got.len]).map_err(Refusal::system)?;
-        let (pid, there) = message?;
+    /// Takes the report; none if it was killed before it made one. `buf` is scratch space.
+    pub fn report(&self, buf: &mut [u8]) -> Option<Result<Started, Refusal>> {
+        let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).ok().filter(|got| got.len > 0)?;
+        let report = protocol::parse::<Result<(i32, [bool; 3]), Refusal>>(&buf[..got.len]);
+        let (pid, there) = match report {
+            Ok((Ok(started), _)) => started,
+            Ok((Err(refusal), _)) => return Some(Err(refusal)),
+            Err(error) => return Some(Err(Refusal::system(error))),
+        };
         let mut fds = got.fds.into_iter();
         let [terminal, rootfs, mounts] = there.map(|there| if there { fds.next() } else { None });
-        Ok(Started { pid, terminal, rootfs, mounts })
+        Some(Ok(Started { pid, terminal, rootfs, mounts }))
     }
 
     /// Tells it that what it started has been committed.

@@ -137,7 +137,11 @@ impl Life {
             other => return self.phase = other,
         };
         cx.io.dirty = true;
-        let report = starter.report(&mut cx.io.input);
+        let Some(report) = starter.report(&mut cx.io.input) else {
+            // The kernel closes its socket before it tells that it has ended, and only then what it made is found.
+            cx.mourn(starter);
+            return self.start_failed(&Refusal::killed(), cx, door);
+        };
         cx.watch.remove(starter.as_fd());
         match report {
             Ok(started) => {

@@ -157,12 +157,14 @@ impl Supervisor {
         match loss {
             Loss::Exec(at, code) => execs.ended(at, code, cx),
             Loss::Container(code) => life.ended(code, execs, cx, door),
-            Loss::Starter(since) => {
+            Loss::Starter(pid, since) => {
                 // In this order: what a starter made is a child of this process only once that starter has ended, and
                 // then its report, if it made one, is there to be taken.
                 let children = process::children();
                 self.take_reports();
-                let Parts { life, execs, cx, .. } = &self.parts;
+                let Parts { life, execs, cx, .. } = &mut self.parts;
+                // It is not waited for any more.
+                cx.doomed.retain(|(doomed, _)| *doomed != pid);
                 children::end_strays(&children, since, life, execs, &cx.doomed);
             }
         }
