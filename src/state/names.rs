@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::atomic::sync;
 use super::lock::Lock;
-use super::paths::{Home, entry_id};
+use super::paths::{Home, RENAMING, entry_id};
 use super::remains::bury;
 use super::{Error, Result};
 
@@ -78,6 +78,31 @@ pub fn release_name(home: &Home, name: &str, id: &str) -> Result<()> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(Error::at(&link)(err)),
         _ => Ok(()),
     }
+}
+
+/// Notes in a container's directory that it is about to change its name. A kill can leave it with two names, of which
+/// [`settle_rename`] frees one.
+///
+/// # Errors
+/// Those of the file system.
+pub fn note_rename(home: &Home, id: &str, old: &str, new: &str) -> Result<()> {
+    let note = home.container(id).renaming();
+    // Whole or absent, and no name has a slash.
+    symlink(format!("{old}/{new}"), &note).map_err(Error::at(&note))
+}
+
+/// Frees what names a rename left, finished or not, beside the one that the record has. The caller holds the container's
+/// lock, or has taken the container away: then it has none, and `dir` is where it was put.
+///
+/// # Errors
+/// Those of the file system.
+pub fn settle_rename(home: &Home, id: &str, dir: &Path, name: Option<&str>) -> Result<()> {
+    let note = dir.join(RENAMING);
+    let Ok(both) = fs::read_link(&note) else { return Ok(()) };
+    for other in both.to_string_lossy().split('/').filter(|other| Some(*other) != name) {
+        release_name(home, other, id)?;
+    }
+    fs::remove_file(&note).map_err(Error::at(&note))
 }
 
 /// Makes the directory, once for all containers, and what removals will need when there is no room any more.

@@ -13,6 +13,9 @@ use crate::model::mounting::DOCKER_SOCKETS;
 /// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
 pub(super) const GONE: &str = ".gone-";
 
+/// In a container's directory while its name changes.
+pub(super) const RENAMING: &str = "renaming";
+
 /// The two directories of one user's pierless.
 ///
 /// `data` survives a reboot; `run` is emptied by it, so nothing there can be stale.
@@ -152,6 +155,10 @@ impl ContainerPaths {
     /// What happened last, where the data directory could not take it.
     pub fn late_state(&self) -> PathBuf {
         self.run.join("state.json")
+    }
+    /// A link to both names, while its name changes.
+    pub fn renaming(&self) -> PathBuf {
+        self.data.join(RENAMING)
     }
     /// What it printed.
     pub fn log(&self) -> PathBuf {

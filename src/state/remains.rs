@@ -31,8 +31,7 @@ pub(super) fn bury(home: &Home, id: &str) -> bool {
     if has_record(&paths) {
         return false;
     }
-    let gone = home.gone(id);
-    fs::rename(&paths.data, &gone).is_ok() && remove_tree(&gone).is_ok()
+    fs::rename(&paths.data, home.gone(id)).is_ok() && remove_remains(home, id).is_ok()
 }
 
 /// Removes what is left of a container that was taken away.
@@ -40,8 +39,9 @@ pub(super) fn bury(home: &Home, id: &str) -> bool {
 /// # Errors
 /// Those of the file system.
 pub fn remove_remains(home: &Home, id: &str) -> Result<()> {
-    remove_tree(&home.gone(id))?;
-    remove_run(home, id)
+    // What says that there is something to remove goes last: by it the next who looks finds the rest.
+    remove_run(home, id)?;
+    remove_tree(&home.gone(id))
 }
 
 /// Removes what a container has in the run directory, and its exec sessions' index entries.

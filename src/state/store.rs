@@ -12,7 +12,7 @@ use super::{Error, Result};
 use crate::model::ids::is_full_id;
 use crate::model::time::{Nanos, SECOND};
 
-pub use super::names::{name_owner, names, release_name, reserve_name};
+pub use super::names::{name_owner, names, note_rename, release_name, reserve_name, settle_rename};
 pub use super::remains::{PROBE, has_record, remove_execs, remove_remains, remove_run};
 
 /// The ids of all containers, in no order. No directory yet: none.
@@ -153,6 +153,7 @@ pub fn save_state(home: &Home, id: &str, state: &StateRecord, durability: Durabi
 pub fn take_away(home: &Home, id: &str, name: &str, durability: Durability) -> Result<()> {
     let paths = home.container(id);
     fs::rename(&paths.data, home.gone(id)).map_err(Error::at(&paths.data))?;
+    settle_rename(home, id, &home.gone(id), None)?;
     release_name(home, name, id)?;
     match durability {
         Durability::Disk => sync_removal(home),

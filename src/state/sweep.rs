@@ -8,7 +8,7 @@ use super::events::{self, Event};
 use super::lock::Lock;
 use super::names::{names, release_name, reserve_name};
 use super::paths::{GONE, Home, entry_id};
-use super::remains::{PROBE, bury, remove_run, remove_tree};
+use super::remains::{PROBE, bury, remove_remains, remove_run, remove_tree};
 use super::store::{ids, load};
 use super::{Error, atomic};
 
@@ -55,14 +55,17 @@ pub fn sweep(home: &Home) {
     }
 }
 
-/// Goes on with a removal whose process was killed: tells of it, unless that was done, and removes the rest. One that
-/// is going on is left alone.
+/// Goes on with a removal whose process was killed: frees its name and tells of it, unless that was done, and removes
+/// the rest. One that is going on is left alone.
 pub fn end_removal(home: &Home, id: &str) {
     let gone = home.gone(id);
     // Whoever removes it now, and lives, has one of these.
     let Ok(Some(_lock)) = Lock::try_exclusive(&gone.join("lock")) else { return };
     if Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true) {
         return;
+    }
+    for (name, _) in names(home).into_iter().filter(|(_, owner)| owner == id) {
+        let _ = release_name(home, &name, id);
     }
     // Without a record it never was a container that anybody was told of.
     if let Ok(record) = atomic::read_json::<ContainerRecord>(&gone.join("container.json"))
@@ -71,7 +74,7 @@ pub fn end_removal(home: &Home, id: &str) {
     {
         tracing::warn!(container = %id, "event destroy is lost: {err}");
     }
-    let _ = remove_tree(&gone);
+    let _ = remove_remains(home, id);
 }
 
 /// Whether a name leads to no container, or to one that has another name.
@@ -90,8 +93,9 @@ fn is_stale(home: &Home, name: &str, id: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::ids::random_id;
-    use crate::state::names::name_owner;
-    use crate::state::store::save;
+    use crate::state::atomic::Durability;
+    use crate::state::names::{name_owner, note_rename, settle_rename};
+    use crate::state::store::{save, take_away};
 
     fn named(home: &Home, name: &str) -> ContainerRecord {
         let record = ContainerRecord { id: random_id(), name: name.to_owned(), ..ContainerRecord::default() };
@@ -125,6 +129,33 @@ mod tests {
         reserve_name(&home, "alive", &random_id()).expect("its creator is dead");
         fs::write(home.names().join("odd"), "").expect("file");
         assert!(reserve_name(&home, "odd", &random_id()).is_err());
+    }
+
+    #[test]
+    fn a_removal_frees_whatever_a_killed_rename_had() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        let killed = |names: [&str; 2], noted: bool| {
+            let record = named(&home, names[0]);
+            save(&home, &record).expect("record");
+            if noted {
+                note_rename(&home, &record.id, names[0], names[1]).expect("note");
+            }
+            reserve_name(&home, names[1], &record.id).expect("name");
+            record
+        };
+        let left = || names(&home).into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>();
+        let (kept, removed, cut_short) =
+            (killed(["a", "b"], true), killed(["c", "d"], true), killed(["e", "f"], false));
+        settle_rename(&home, &kept.id, &home.container(&kept.id).data, Some("a")).expect("settle");
+        take_away(&home, &removed.id, "c", Durability::Process).expect("take away");
+        // Killed between the rename that takes it away and all that follows; with it went a run directory.
+        fs::create_dir_all(home.container(&cut_short.id).run).expect("run directory");
+        fs::rename(home.container(&cut_short.id).data, home.gone(&cut_short.id)).expect("rename");
+        end_removal(&home, &cut_short.id);
+        assert_eq!(left(), ["a".to_owned()].into());
+        assert!(!home.container(&cut_short.id).run.exists() && !home.gone(&cut_short.id).exists());
+        assert!(events::last(&home, &cut_short.id, "destroy").is_some());
     }
 
     #[test]

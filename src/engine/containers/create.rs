@@ -192,16 +192,22 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        match store::reserve_name(&self.home, new, &id) {
+        let dir = self.home.container(&id).data;
+        // What a killed rename may have left.
+        store::settle_rename(&self.home, &id, &dir, Some(&record.name))?;
+        store::note_rename(&self.home, &id, &record.name, new)?;
+        let old = std::mem::replace(&mut record.name, new.to_owned());
+        let renamed = store::reserve_name(&self.home, new, &id).and_then(|()| store::save(&self.home, &record));
+        if renamed.is_err() {
+            // Should the container have been taken away meanwhile, the note has gone with it.
+            store::release_name(&self.home, new, &id)?;
+        }
+        let name = if renamed.is_ok() { new } else { &old };
+        store::settle_rename(&self.home, &id, &dir, Some(name))?;
+        match renamed {
             Err(taken @ state::Error::NameTaken { .. }) => return Err(Error::Conflict(refused(taken.to_string()))),
             other => other?,
         }
-        let old = std::mem::replace(&mut record.name, new.to_owned());
-        if let Err(err) = store::save(&self.home, &record) {
-            store::release_name(&self.home, new, &id)?;
-            return Err(err.into());
-        }
-        store::release_name(&self.home, &old, &id)?;
         store::sync_removal(&self.home)?;
         self.emit(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
