@@ -83,6 +83,11 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Asks until it is answered: what was not heard of would be waited for in vain.
+    fn kill(&self, id: &str) {
+        while self.post(&format!("/containers/{id}/kill")).is_none() {}
+    }
+
     fn remove(&self, id: &str, force: bool) {
         self.told.with(id, |known| known.removing = true);
         let path = format!("/containers/{id}?force={force}");
@@ -121,7 +126,7 @@ fn run_and_remove(client: &Client<'_>) {
         let Some(id) = client.create(&format!("c{n}"), script, options.clone()) else { continue };
         client.start(&id);
         if n == 2 {
-            client.post(&format!("/containers/{id}/kill"));
+            client.kill(&id);
         }
         client.wait(&id);
     }
@@ -133,7 +138,7 @@ fn stop_and_start(client: &Client<'_>) {
     client.post(&format!("/containers/{id}/stop?t=0"));
     client.start(&id);
     client.post(&format!("/containers/{id}/restart?t=0"));
-    client.post(&format!("/containers/{id}/kill"));
+    client.kill(&id);
     client.wait(&id);
     client.start(&id);
 }
