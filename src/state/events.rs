@@ -1,12 +1,13 @@
 //! The event log: `events/events.jsonl`, one JSON object a line, appended by whoever did something.
 //!
-//! A line is one write(2) to a file opened with `O_APPEND`, so lines of different processes never mix. Past
-//! [`ROTATE_AT`] bytes the file becomes `events.1.jsonl` and a new one begins; followers watch the directory.
+//! A line is one write(2) to a file opened with `O_APPEND`, so lines of different processes never mix. One that a full
+//! disk, a kill or a loss of power tore costs itself only: whoever appends next closes it first. Past [`ROTATE_AT`] bytes
+//! the file becomes `events.1.jsonl` and a new one begins; followers watch the directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -89,22 +90,42 @@ fn previous(home: &Home) -> PathBuf {
 /// Those of the file system.
 pub fn append(home: &Home, event: &Event) -> Result<()> {
     let path = current(home);
-    let mut line = serde_json::to_vec(event).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
+    // A newline in front, in case that it is needed.
+    let mut line = vec![b'\n'];
+    serde_json::to_writer(&mut line, event).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
     line.push(b'\n');
-    let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
     let mut file = match open() {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(home.events()).map_err(Error::at(&home.events()))?;
             open()
         }
         other => other,
     }
     .map_err(Error::at(&path))?;
-    file.write_all(&line).map_err(Error::at(&path))?;
-    if file.metadata().is_ok_and(|meta| meta.size() > ROTATE_AT) {
-        rotate(home)?;
+    let size = file.metadata().map_err(Error::at(&path))?.size();
+    let line = if is_torn(&file, size) { &line[..] } else { &line[1..] };
+    match file.write(line) {
+        Ok(written) if written == line.len() => {}
+        // No room for all of it. A second write could meet another process's line.
+        Ok(_) => return Err(Error::at(&path)(io::ErrorKind::StorageFull.into())),
+        Err(err) => return Err(Error::at(&path)(err)),
+    }
+    // What was appended was told. A rotation that fails is tried again by the next one.
+    if size + line.len() as u64 > ROTATE_AT
+        && let Err(err) = rotate(home)
+    {
+        tracing::warn!("the event log grows: {err}");
     }
     Ok(())
+}
+
+/// Whether a file of this size ends within a line. If that is being written at this moment, an empty line comes of it,
+/// which no reader minds.
+fn is_torn(file: &File, size: u64) -> bool {
+    let mut end = [b'\n'];
+    let last = size.checked_sub(1).map(|at| file.read_exact_at(&mut end, at));
+    last.is_some_and(|read| read.is_ok()) && end != *b"\n"
 }
 
 /// Sets the full file aside. The lock and the second look keep two processes from rotating twice.
@@ -229,5 +250,52 @@ mod tests {
         assert_eq!(reader.next_event().map(|event| event.action), Some("destroy".into()));
         assert!(last(&home, "abc", "die").is_some());
         assert!(last(&home, "abc", "start").is_none());
+    }
+
+    #[test]
+    fn a_torn_line_costs_itself_only() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = home(dir.path());
+        let event = |action: &str| Event::new("container", action, "abc", BTreeMap::new());
+        let actions = |mut reader: Reader| -> Vec<String> {
+            std::iter::from_fn(|| reader.next_event()).map(|event| event.action).collect()
+        };
+        append(&home, &event("create")).expect("append");
+        let mut follower = Reader::from_start(&home);
+        assert!(follower.next_event().is_some() && follower.next_event().is_none());
+        // By a kill or a full disk; by a loss of power on some file systems; as the first of all.
+        for torn in ["{\"Type\":\"container\",\"Act", "\0\0\0", "{"] {
+            let mut file = OpenOptions::new().append(true).open(current(&home)).expect("open");
+            file.write_all(torn.as_bytes()).expect("tear");
+            assert_eq!(follower.next_event(), None);
+            append(&home, &event(torn)).expect("append");
+            append(&home, &event("next")).expect("append");
+            assert_eq!(follower.next_event().map(|event| event.action).as_deref(), Some(torn));
+            assert_eq!(follower.next_event().map(|event| event.action).as_deref(), Some("next"));
+        }
+        assert_eq!(actions(Reader::from_start(&home)).len(), 7);
+        let text = fs::read_to_string(current(&home)).expect("read");
+        assert_eq!(text.lines().count(), 10, "no line more than was written or torn: {text}");
+        fs::write(current(&home), "{").expect("tear");
+        append(&home, &event("die")).expect("append");
+        assert_eq!(actions(Reader::from_start(&home)), ["die"]);
+    }
+
+    #[test]
+    fn what_was_appended_is_told_though_it_cannot_be_rotated() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = home(dir.path());
+        let event = |action: &str| Event::new("container", action, "abc", BTreeMap::new());
+        append(&home, &event("create")).expect("append");
+        let file = OpenOptions::new().append(true).open(current(&home)).expect("open");
+        file.set_len(ROTATE_AT).expect("grow");
+        fs::create_dir_all(previous(&home).join("x")).expect("obstacle");
+        append(&home, &event("start")).expect("told");
+        crate::sys::tree::remove(&previous(&home)).expect("remove");
+        append(&home, &event("die")).expect("told");
+        assert!(previous(&home).is_file() && !current(&home).exists(), "rotated by the next one");
+        let mut reader = Reader::from_start(&home);
+        let actions: Vec<String> = std::iter::from_fn(|| reader.next_event()).map(|event| event.action).collect();
+        assert_eq!(actions, ["create", "start", "die"]);
     }
 }

@@ -172,15 +172,16 @@ impl LogReader {
                 self.end = 0;
                 continue;
             }
-            match fs::metadata(&self.path) {
-                Ok(there) if there.ino() != here.ino() => {}
-                _ => return false,
+            if fs::metadata(&self.path).is_ok_and(|there| there.ino() == here.ino()) {
+                return false;
             }
             // Rotated. The writer appended nothing to this file after that, but it may have before, after our look.
             if file.metadata().is_ok_and(|meta| meta.size() > self.offset) {
                 continue;
             }
-            self.file = successor(&self.path, here.ino());
+            // None: the newest has not been made yet, if its writer lives.
+            let Some(next) = successor(&self.path, here.ino()) else { return false };
+            self.file = Some(next);
             self.offset = 0;
             self.end = 0;
         }
@@ -197,16 +198,40 @@ fn numbered(path: &Path, n: u32) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The number of the oldest file that is there.
-fn oldest(path: &Path) -> u32 {
-    (1..).take_while(|&n| numbered(path, n).exists()).last().unwrap_or(0)
+/// The numbers of the files that are there, ascending. An interrupted rotation leaves a gap, which hides nothing.
+fn numbers(path: &Path) -> Vec<u32> {
+    let (Some(dir), Some(own)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return vec![];
+    };
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let number = |name: std::ffi::OsString| match name.to_str()?.strip_prefix(own)? {
+        "" => Some(0),
+        // Nothing but what a rotation writes: no `.01`.
+        rest => rest.strip_prefix('.')?.parse().ok().filter(|n: &u32| *n > 0 && rest[1..] == n.to_string()),
+    };
+    let mut numbers: Vec<u32> = names.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// The file after the one with this inode; the oldest if that is gone.
 fn successor(path: &Path, inode: u64) -> Option<File> {
-    let oldest = oldest(path);
-    let place = (1..=oldest).find(|&n| fs::metadata(numbered(path, n)).is_ok_and(|meta| meta.ino() == inode));
-    File::open(numbered(path, place.map_or(oldest, |n| n - 1))).ok()
+    // Each further round is another rotation's doing.
+    loop {
+        let numbers = numbers(path);
+        let (oldest, is_it) = (numbers.last().copied().unwrap_or(0), |n: u32| {
+            fs::metadata(numbered(path, n)).is_ok_and(|meta| meta.ino() == inode)
+        });
+        // One beyond the oldest: files move up while this looks, in the same direction.
+        let Some(place) = numbers.iter().copied().filter(|n| *n > 0).chain([oldest + 1]).find(|n| is_it(*n)) else {
+            return File::open(numbered(path, oldest)).ok();
+        };
+        let next = numbers.iter().rev().copied().find(|n| *n < place).unwrap_or(0);
+        let file = File::open(numbered(path, next)).ok();
+        if is_it(place) {
+            return file;
+        }
+    }
 }
 
 /// File and offset at which the last `tail` entries begin; without it the oldest file's start.
@@ -215,9 +240,10 @@ fn start_of(path: &Path, tail: Option<u64>) -> io::Result<(Option<File>, u64)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     };
-    let oldest = oldest(path);
+    let numbers = numbers(path);
+    let oldest = numbers.last().copied().unwrap_or(0);
     let Some(mut missing) = tail else { return Ok((open(oldest)?, 0)) };
-    for n in 0..=oldest {
+    for n in numbers {
         let Some(file) = open(n)? else { continue };
         match tail_offset(&file, &mut missing)? {
             0 if missing > 0 && n < oldest => {}
@@ -382,6 +408,38 @@ mod tests {
         }
         fs::write(&path, line("f\n", "stdout", 6)).expect("emptied and written");
         assert!(rest(&mut reader).len() <= 1);
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_hides_nothing() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("container.log");
+        for (n, text) in [(5, "a\n"), (2, "b\n"), (0, "c\n")] {
+            fs::write(numbered(&path, n), line(text, "stdout", 1)).expect("write");
+        }
+        for odd in [".new", ".x", ".07", "1", ".-1"] {
+            fs::write(format!("{}{odd}", path.display()), "no log").expect("write");
+        }
+        assert_eq!(read(&path, Selection::default()), ["a\n", "b\n", "c\n"]);
+        assert_eq!(read(&path, Selection { tail: Some(3), ..Selection::default() }), ["a\n", "b\n", "c\n"]);
+        // Killed between two renames, with a reader at the file that was the newest.
+        let mut reader = LogReader::open(&path, Selection { tail: Some(0), ..Selection::default() }).expect("open");
+        assert_eq!(rest(&mut reader), [""; 0]);
+        fs::rename(&path, numbered(&path, 1)).expect("rotate");
+        assert_eq!(rest(&mut reader), [""; 0]);
+        assert_eq!(read(&path, Selection::default()), ["a\n", "b\n", "c\n"]);
+        fs::write(&path, line("d\n", "stdout", 2)).expect("write");
+        assert_eq!(rest(&mut reader), ["d\n"]);
+    }
+
+    #[test]
+    fn a_torn_line_costs_itself_only() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("container.log");
+        for torn in [r#"{"log":"to"#, "\0\0\0"] {
+            fs::write(&path, format!("{}{torn}\n{}", line("a", "stdout", 1), line("b", "stdout", 2))).expect("write");
+            assert_eq!(read(&path, Selection::default()), ["a", "b"]);
+        }
     }
 
     #[test]
