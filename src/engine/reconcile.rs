@@ -73,7 +73,7 @@ impl Engine {
         let temporary = record.host_config.auto_remove;
         // Also where nothing was ever committed: the monitor may have been killed just before it was.
         let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
-        let loose = state.is_running() || door || seen.late || (temporary && is_over(state));
+        let loose = state.is_running() || state.starting || door || seen.late || (temporary && is_over(state));
         // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
         let lock = match lock {
             Some(lock) => lock,
@@ -87,7 +87,7 @@ impl Engine {
                 None => LockSeen::Missing,
             },
         };
-        let judged = state.is_running() && lock != LockSeen::Held;
+        let judged = (state.is_running() || state.starting) && lock != LockSeen::Held;
         let same_boot = judged && process::boot_id().is_ok_and(|boot| boot == state.boot_id);
         let alive = same_boot && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
         Ok(Facts { lock, same_boot, alive, late: seen.late, door, temporary })
@@ -131,7 +131,7 @@ impl Engine {
             seen = store::see_state(&self.home, id)?;
         }
         if let Meaning::Lost(loss) = meant
-            && seen.state.is_running()
+            && (seen.state.is_running() || seen.state.starting)
         {
             seen = self.commit_loss(id, seen.state, loss);
         }
@@ -153,7 +153,7 @@ impl Engine {
 
     /// Everything that an end brings with it and that has not been done.
     fn finish(&self, record: &ContainerRecord, seen: Seen) -> Result<StateRecord> {
-        let (id, Seen { state, late }) = (&record.id, seen);
+        let (id, Seen { mut state, late }) = (&record.id, seen);
         let paths = self.home.container(id);
         let ended = state.status == Status::Exited && state.exits > 0;
         if ended && !events::is_told(&self.home, id, "die", state.finished_at) {
@@ -170,6 +170,10 @@ impl Engine {
         if late {
             // On a full disk it stays where it is, and is seen there, until somebody looks who finds room.
             ending::place(&self.home, id, &state)?;
+        }
+        // A start of which nobody was told, for its monitor was killed: as before it.
+        if std::mem::take(&mut state.starting) {
+            store::save_state(&self.home, id, &state, Durability::Process)?;
         }
         let _ = fs::remove_file(paths.monitor_socket());
         Ok(state)

@@ -36,6 +36,9 @@ pub struct ContainerRecord {
     pub layers: Vec<String>,
     /// How the root file system is made.
     pub driver: Driver,
+    /// By which id maps its own files have their owners; empty: of an older version, which did not remember.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ids: String,
     /// Configuration: the creator's over the image's.
     pub config: ContainerConfig,
     /// The half that concerns the host.
@@ -136,6 +139,9 @@ pub struct StateRecord {
     pub exits: u64,
     /// Whether a person asked for the last stop.
     pub stopped_by_user: bool,
+    /// A start is under way in the boot `boot_id`, and its outcome is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
     /// Whether the last stop is part of a restart: a container that is to be removed at its end stays for once.
     pub kept: bool,
 }

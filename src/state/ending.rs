@@ -15,6 +15,8 @@ use super::atomic::{self, Durability};
 use super::container::StateRecord;
 use super::paths::{ContainerPaths, Home};
 use super::{Error, Result};
+use crate::model::time;
+use crate::sys::process;
 
 /// Bytes that the record of an end may have. The longest text in it is why a start failed.
 const ROOM: u64 = 4096;
@@ -40,8 +42,24 @@ pub fn prepare_exit(home: &Home, id: &str) -> Result<()> {
     })
 }
 
-/// Commits that the container runs. It need not survive a loss of power, for the container does not: that it has been
-/// started is made to last by [`persist`], when nobody waits for it.
+/// Commits that a start is under way, on top of what was so before. To be made to last by [`persist`] while the starter
+/// works, and so before anybody is told that the container runs: whatever becomes of the record of that, after a loss of
+/// power the container has been started.
+///
+/// # Errors
+/// Those of the file system; nothing of the container may then be started.
+pub fn commit_begin(home: &Home, id: &str, before: &StateRecord) -> Result<()> {
+    let state = StateRecord {
+        starting: true,
+        boot_id: process::boot_id().unwrap_or_default(),
+        started_at: time::now(),
+        ..before.clone()
+    };
+    atomic::write_json(&home.container(id).state(), &state, Durability::Process)
+}
+
+/// Commits that the container runs. This need not survive a loss of power, for the container does not, and that it was
+/// started does already.
 ///
 /// # Errors
 /// Those of the file system; nothing of the container may then go on running.
@@ -88,22 +106,25 @@ pub fn place(home: &Home, id: &str, state: &StateRecord) -> Result<()> {
     if into_spare(&paths, &bytes).is_err() {
         atomic::write(&paths.state(), &bytes, Durability::Process)?;
     }
-    persist(home, id);
+    persist(home, id)?;
     let _ = fs::remove_file(paths.late_state());
     Ok(())
 }
 
-/// Makes the committed state survive a loss of power. It costs commits of the file system's journal, more than all the
-/// rest of an end, so those who wait are told before: a loss of power in the milliseconds between leaves a record that
-/// says running, in a boot that is over, which counts as a lost end.
-pub fn persist(home: &Home, id: &str) {
+/// Makes the committed state survive a loss of power. The file first, which on all file systems that have a journal takes
+/// its new name along: so the disk flushes its cache once.
+///
+/// # Errors
+/// Those of the file system. That the container has been removed is none.
+pub fn persist(home: &Home, id: &str) -> Result<()> {
     let paths = home.container(id);
     for path in [paths.state(), paths.data] {
-        // Gone, if the container has been removed.
-        if let Ok(file) = File::open(path) {
-            let _ = file.sync_all();
+        match File::open(&path).and_then(|file| file.sync_all()) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(Error::at(&path)(err)),
+            _ => {}
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

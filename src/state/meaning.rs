@@ -78,6 +78,11 @@ pub fn meaning(state: &StateRecord, facts: &Facts) -> Meaning {
             _ => Loss::Monitor,
         });
     }
+    // The power went before the outcome was written, or before that was on the disk. A monitor that was killed in this
+    // boot has told nobody of an outcome, and leaves its lock's file.
+    if state.starting && (!facts.same_boot || facts.lock == LockSeen::Missing) {
+        return Meaning::Lost(if facts.same_boot { Loss::Monitor } else { Loss::Reboot });
+    }
     match facts.late || facts.door || (facts.temporary && is_over(state)) {
         true => Meaning::Unfinished,
         false => Meaning::AsSaid,
@@ -144,6 +149,19 @@ mod tests {
                 let facts = Facts { lock, same_boot, alive, late, door, temporary };
                 assert_eq!(lost(facts), Meaning::Lost(loss), "{facts:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_start_that_a_loss_of_power_met_is_lost() {
+        for status in [Status::Created, Status::Exited] {
+            let begun = StateRecord { starting: true, ..state(status) };
+            let other_boot = Facts { same_boot: false, lock: LockSeen::Missing, ..QUIET };
+            assert_eq!(meaning(&begun, &other_boot), Meaning::Lost(Loss::Reboot));
+            let no_way = Facts { lock: LockSeen::Missing, ..QUIET };
+            assert_eq!(meaning(&begun, &no_way), Meaning::Lost(Loss::Monitor));
+            // Its monitor was killed, and whoever asked for the start was told.
+            assert_eq!(meaning(&begun, &QUIET), Meaning::AsSaid);
         }
     }
 

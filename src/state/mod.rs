@@ -11,9 +11,11 @@
 //!
 //! * *Exempt* are containers that are to be removed at their end (`--rm`), which are not to outlive anything, and the
 //!   event log.
-//! * *An end* is committed, told to those who wait, and then synced at once ([`ending::persist`]): the sync takes longer
-//!   than all the rest of an end. If the power goes in these milliseconds, the record says running in a boot that is
-//!   over, and the end counts as lost: exit code 137, with an error text that says so.
+//! * *A start* is one that is under way ([`ending::commit_begin`]) while its starter works, and this is synced meanwhile;
+//!   the record that it runs is not, for after a loss of power nothing runs. What is left then is that it was started,
+//!   and an end that counts as lost: exit code 137, with an error text that says so.
+//! * *An end* is committed, cleaned up after, synced, and then told to those who wait ([`ending::persist`]): one flush of
+//!   the disk. Who looks at the container in these milliseconds sees it, and is promised nothing.
 //! * syncfs(2) is never called for a container: it would wait for what all the others have written.
 //! * An *empty* record is one that was never acknowledged, and is swept like a directory without a record.
 //!

@@ -1,8 +1,8 @@
 //! The life of the container: created, starting, running, over. A run is a phase of it.
 //!
-//! An end comes in a fixed order: first the record, then the event, then the cleaning up, then those who wait are told,
-//! and last what makes it survive a crash of the machine. A kill between any two steps leaves something that the next
-//! pierless process that looks can finish.
+//! An end comes in a fixed order: first the record, then the event, then the cleaning up, then what makes it survive a
+//! loss of power, and last those who wait are told. A kill between any two steps leaves something that the next pierless
+//! process that looks can finish.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -111,11 +111,31 @@ impl Life {
         // Those of the run before.
         store::remove_execs(&cx.files.home, &cx.files.id);
         (self.state.kept, self.stop_told) = (false, false);
-        // Room for the end comes first: nothing may run whose end could not be recorded.
-        let room = ending::prepare_exit(&cx.files.home, &cx.files.id).map_err(io::Error::other);
-        match room.and_then(|()| self.fork_starter(cx)) {
+        match self.begin(cx).and_then(|()| self.fork_starter(cx)) {
             Ok(starter) => self.phase = Phase::Starting { starter, stop: None },
-            Err(error) => self.start_failed(&Refusal::system(error), cx, door),
+            Err(error) => return self.start_failed(&Refusal::system(error), cx, door),
+        }
+        // While the starter works.
+        if let Err(error) = self.persist(cx) {
+            self.end_starter(&Refusal::system(error), cx, door);
+        }
+    }
+
+    /// Room for the end comes first: nothing may run whose end could not be recorded.
+    fn begin(&self, cx: &Context) -> io::Result<()> {
+        let (home, id) = (&cx.files.home, &cx.files.id);
+        ending::prepare_exit(home, id).map_err(io::Error::other)?;
+        match self.settings.auto_remove {
+            true => Ok(()),
+            false => ending::commit_begin(home, id, &self.state).map_err(io::Error::other),
+        }
+    }
+
+    /// Makes the committed state survive a loss of power, unless the container itself need not.
+    fn persist(&self, cx: &Context) -> io::Result<()> {
+        match self.settings.auto_remove {
+            true => Ok(()),
+            false => ending::persist(&cx.files.home, &cx.files.id).map_err(io::Error::other),
         }
     }
 
@@ -197,6 +217,7 @@ impl Life {
         self.streams.last_words(cx);
         self.streams.disconnect(&mut cx.watch);
         self.clean_up(cx);
+        self.persist_end(cx);
         let failed = Reply::Failed { kind: refusal.failure, message: refusal.message.clone() };
         door.answer_all(&failed, &mut cx.watch, |waits| matches!(waits, Waits::Start | Waits::End));
         self.leave(cx, door);
@@ -214,7 +235,7 @@ impl Life {
         self.state.exit_code = code;
         self.state.finished_at = time::now();
         self.state.exits += 1;
-        // From here on every process sees the end. That it is on the disk is seen to last of all.
+        // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 
         if self.stop_told {
@@ -225,9 +246,16 @@ impl Life {
 
         execs.end_all(cx);
         self.clean_up(cx);
+        self.persist_end(cx);
         door.answer_all(&Reply::Exited { code }, &mut cx.watch, |waits| matches!(waits, Waits::End));
         self.leave(cx, door);
-        ending::persist(&cx.files.home, &cx.files.id);
+    }
+
+    /// What cannot be made to last is told all the same: it is so.
+    fn persist_end(&self, cx: &Context) {
+        if let Err(error) = self.persist(cx) {
+            cx.files.complain(&format!("the end may not survive a loss of power: {error}"));
+        }
     }
 
     /// Removes what the container has beside its files, and those too if it was to be removed. The records of exec
@@ -281,7 +309,7 @@ impl Life {
         if let Phase::Starting { stop: later, .. } = &mut self.phase {
             *later = Some(stop);
             if stop.signal == spawn::SIGKILL {
-                self.end_starter(cx, door);
+                self.end_starter(&stopped(), cx, door);
                 return false;
             }
         } else if self.send(stop.signal) {
@@ -298,18 +326,17 @@ impl Life {
     /// A stop's time is over.
     pub fn kill(&mut self, cx: &mut Context, door: &mut Door) {
         if self.starter().is_some() {
-            return self.end_starter(cx, door);
+            return self.end_starter(&stopped(), cx, door);
         }
         cx.files.emit("kill", &[("signal", spawn::SIGKILL.to_string())]);
         self.send(spawn::SIGKILL);
     }
 
     /// Ends a start that is under way. Its starter may hang in the kernel, so nobody waits for it.
-    fn end_starter(&mut self, cx: &mut Context, door: &mut Door) {
+    fn end_starter(&mut self, why: &Refusal, cx: &mut Context, door: &mut Door) {
         if let Phase::Starting { starter, .. } = std::mem::replace(&mut self.phase, Phase::Created) {
             cx.doom(starter);
-            let message = "the container was stopped while it was being started".to_owned();
-            self.start_failed(&Refusal { failure: Failure::Conflict, message }, cx, door);
+            self.start_failed(why, cx, door);
         }
     }
 
@@ -327,6 +354,12 @@ impl Life {
             }
         }
     }
+}
+
+/// Why a start failed that a person ended.
+fn stopped() -> Refusal {
+    let message = "the container was stopped while it was being started".to_owned();
+    Refusal { failure: Failure::Conflict, message }
 }
 
 /// Ends what has just been started: that it runs could not be recorded.

@@ -122,6 +122,10 @@ impl Supervisor {
             },
             Role::Starter(at) => self.starter_ready(at),
             Role::Output(at, stream) => {
+                // Who sees what it prints may take it for started, and signal it.
+                if at == MAIN && self.parts.life.starter().is_some() {
+                    self.take_reports();
+                }
                 if let Some((streams, cx, _)) = self.streams(at) {
                     streams.readable(stream, cx);
                 }
