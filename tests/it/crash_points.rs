@@ -202,7 +202,8 @@ fn crash(verb: &Verb) {
     told_and_tidy(&mut env, &ids);
 }
 
-/// The next API process ends what was cut short: nothing is left, and everything was told of once.
+/// The next API process ends what was cut short: nothing is left, and everything was told of once; images that are
+/// removed leave nothing either.
 #[track_caller]
 fn told_and_tidy(env: &mut Env, ids: &BTreeSet<String>) {
     env.kill_server();
@@ -224,6 +225,13 @@ fn told_and_tidy(env: &mut Env, ids: &BTreeSet<String>) {
         assert_eq!(count(id, "destroy"), 1, "{id}");
         assert!(count(id, "die") <= 1 && count(id, "die") >= count(id, "start"), "{id}");
     }
+    for image in env.get("/images/json").expect(200).json().as_array().unwrap() {
+        env.delete(&format!("/images/{}?force=1", image["Id"].as_str().unwrap())).expect(200);
+    }
+    let images = env.data().join("images");
+    let stored = ["layers", "blobs/sha256"].map(|kind| fs::read_dir(images.join(kind)).unwrap().flatten());
+    let names: Vec<_> = stored.into_iter().flatten().map(|entry| entry.file_name()).collect();
+    assert!(names.is_empty(), "left of removed images: {names:?}");
 }
 
 #[test]
@@ -311,21 +319,83 @@ fn tag_survives() {
     });
 }
 
+/// An image with a layer of its own, under the name `loaded:one`.
+fn archive(text: &str) -> Vec<u8> {
+    let layers = [fixtures::busybox_layer(), fixtures::Tar::default().file("more", 0o644, text).bytes()];
+    fixtures::docker_archive(&["loaded:one"], fixtures::busybox_config(), &layers)
+}
+
+fn load(env: &Env, text: &str) {
+    let path = env.base().join("archive");
+    fs::write(&path, archive(text)).unwrap();
+    env.docker(["load", "-q", "-i", path.to_str().unwrap()]).ok();
+}
+
 #[test]
 fn load_survives() {
-    fn archive() -> Vec<u8> {
-        let layers = [fixtures::busybox_layer(), fixtures::Tar::default().file("more", 0o644, "more").bytes()];
-        fixtures::docker_archive(&["loaded:one"], fixtures::busybox_config(), &layers)
-    }
     crash(&Verb {
         prepare: |env| drop(env.delete("/images/loaded:one?force=1")),
         act: |api| {
-            let reply = api.ask("POST", "/images/load?quiet=1", "application/x-tar", &archive());
+            let reply = api.ask("POST", "/images/load?quiet=1", "application/x-tar", &archive("more"));
             reply.is_some_and(|(status, body)| status == 200 && String::from_utf8_lossy(&body).contains("Loaded image"))
         },
         holds: |env| {
             assert_eq!(status(env, "/images/loaded:one/json"), 200);
             assert_eq!(env.docker(["run", "--rm", "--network=none", "loaded:one", "cat", "/more"]).ok(), "more");
+        },
+    });
+}
+
+#[test]
+fn untag_survives() {
+    crash(&Verb {
+        prepare: |env| drop(env.post("/images/busybox/tag?repo=other&tag=one", &json!(null)).expect(201)),
+        act: |api| api.ask("DELETE", "/images/other:one", "", b"").is_some_and(|(status, _)| status == 200),
+        holds: |env| {
+            assert_eq!(["other:one", "busybox"].map(|name| status(env, &format!("/images/{name}/json"))), [404, 200]);
+        },
+    });
+}
+
+#[test]
+fn image_removal_survives() {
+    crash(&Verb {
+        prepare: |env| load(env, "more"),
+        act: |api| api.ask("DELETE", "/images/loaded:one", "", b"").is_some_and(|(status, _)| status == 200),
+        holds: |env| assert_eq!(status(env, "/images/loaded:one/json"), 404),
+    });
+}
+
+/// What a prune says that it removed.
+fn pruned(api: &Traced<'_>, path: &str, what: &str) -> bool {
+    let reply = api.post(path, &json!(null)).filter(|(status, _)| *status == 200);
+    let deleted =
+        reply.and_then(|(_, body)| serde_json::from_slice::<Value>(&body).ok()).map(|body| body[what].clone());
+    deleted.is_some_and(|deleted| deleted.as_array().is_some_and(|deleted| !deleted.is_empty()))
+}
+
+#[test]
+fn image_prune_survives() {
+    crash(&Verb {
+        prepare: |env| ["without a name", "with the name"].iter().for_each(|text| load(env, text)),
+        act: |api| pruned(api, "/images/prune", "ImagesDeleted"),
+        holds: |env| {
+            let dangling = "/images/json?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D";
+            assert_eq!(env.get(dangling).expect(200).json(), json!([]));
+            assert_eq!(status(env, "/images/loaded:one/json"), 200);
+        },
+    });
+}
+
+#[test]
+fn container_prune_survives() {
+    crash(&Verb {
+        prepare: |env| ["cx", "cy"].iter().for_each(|name| create(env, name, false)),
+        act: |api| pruned(api, "/containers/prune", "ContainersDeleted"),
+        // It may have removed one and failed with the other.
+        holds: |env| {
+            let there = ["cx", "cy"].map(|name| status(env, &format!("/containers/{name}/json")));
+            assert!(there.contains(&404), "{there:?}");
         },
     });
 }

@@ -71,13 +71,32 @@ impl Disk {
     }
 
     fn fill(&mut self, want: Want) {
+        self.leave(want, 0);
+    }
+
+    /// How much of it is used.
+    fn used_of(&mut self, want: Want) -> u64 {
+        match want {
+            Want::Blocks => self.used('b', 'f'),
+            Want::Inodes => self.used('c', 'd'),
+            Want::Writing => 0,
+        }
+    }
+
+    /// Leaves so many blocks, or inodes, free.
+    fn leave(&mut self, want: Want, free: u64) {
+        let size = self.used_of(want) + free;
         let options = match want {
-            Want::Blocks => format!("size={}", self.used('b', 'f') * 4096),
-            Want::Inodes => format!("nr_inodes={}", self.used('c', 'd')),
+            Want::Blocks => format!("size={}", size * 4096),
+            Want::Inodes => format!("nr_inodes={size}"),
             Want::Writing => "ro".to_owned(),
         };
         let data = self.data();
-        self.sh(&format!("mount -o remount,{options} {}", data.display()));
+        // Not read-only yet, while somebody ends who has a file open.
+        let mount = format!("mount -o remount,{options} {} 2>/dev/null", data.display());
+        self.sh(&format!(
+            "n=0; until {mount}; do n=$((n + 1)); [ $n -lt 600 ] && sleep 0.05 || break; done; [ $n -lt 600 ]"
+        ));
     }
 
     fn make_room(&mut self) {
@@ -212,4 +231,69 @@ fn without_inodes_ends_are_true() {
 #[test]
 fn where_nothing_can_be_written_ends_are_true() {
     ends_are_true(Want::Writing);
+}
+
+/// Loads with too little room, all the way from none to nearly enough: an image is loaded and runs, or it is not there;
+/// nothing is left of it, and with room it can be loaded.
+#[track_caller]
+fn loads_are_whole(want: Want) {
+    let mut disk = Disk::new();
+    let mut layer = fixtures::Tar::default();
+    for n in 0..40 {
+        layer = layer.file(&format!("file-{n}"), 0o644, vec![b'x'; 20_000]);
+    }
+    let layers = [fixtures::busybox_layer(), layer.bytes()];
+    let archive = disk.env.base().join("archive");
+    std::fs::write(&archive, fixtures::docker_archive(&["loaded:one"], fixtures::busybox_config(), &layers)).unwrap();
+    let load = |disk: &Disk| disk.env.docker(["load", "-q", "-i", archive.to_str().unwrap()]);
+    let remove = |disk: &Disk| disk.env.delete("/v1.51/images/loaded:one?force=1").expect(200);
+    let works = |disk: &Disk| {
+        let script = "cat /file-0 /file-39 | wc -c";
+        let ran =
+            disk.env.docker(["run", "--rm", "--network=none", "--log-driver=none", "loaded:one", "sh", "-c", script]);
+        assert_eq!(ran.ok(), "40000\n", "{want:?}");
+    };
+    let before = disk.used_of(want);
+    load(&disk).ok();
+    let needed = disk.used_of(want) - before;
+    works(&disk);
+    remove(&disk);
+    let kept = disk.used_of(want);
+    let mut failures = 0;
+    for share in 0..8 {
+        disk.leave(want, needed * share / 8);
+        let loaded = load(&disk);
+        let there = disk.env.get("/v1.51/images/loaded:one/json").status;
+        assert_eq!(there == 200, loaded.code == 0, "{want:?} {share}: {}", loaded.err);
+        failures += u32::from(loaded.code != 0);
+        disk.make_room();
+        if loaded.code == 0 {
+            works(&disk);
+            remove(&disk);
+        }
+        let data = disk.data();
+        let left = disk.sh(&format!("ls -A {}/images/tmp", data.display()));
+        assert!(left.split_whitespace().all(|name| name == "lock"), "{want:?} {share}: {left}");
+        load(&disk).ok();
+        works(&disk);
+        remove(&disk);
+        // The last monitor's mount holds what was removed until that ends; and the event log grows.
+        eventually("nothing stays", || disk.used_of(want) <= kept + 16);
+    }
+    assert!(failures >= 4, "{want:?}: there was room");
+}
+
+#[test]
+fn without_blocks_loads_are_whole() {
+    loads_are_whole(Want::Blocks);
+}
+
+#[test]
+fn without_inodes_loads_are_whole() {
+    loads_are_whole(Want::Inodes);
+}
+
+#[test]
+fn where_nothing_can_be_written_loads_are_refused() {
+    loads_are_whole(Want::Writing);
 }
