@@ -100,12 +100,7 @@ fn make(mut original: File, name: &str) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => memfd_create(name, flags),
         other => other,
     };
-    let mut memory = File::from(memory.map_err(|err| match err {
-        Errno::ACCESS => {
-            io::Error::other("programs in memory are forbidden: the sysctl vm.memfd_noexec must be 0 or 1")
-        }
-        err => err.into(),
-    })?);
+    let mut memory = File::from(memory.map_err(refusal)?);
     io::copy(&mut original, &mut memory)?;
     memory.set_permissions(Permissions::from_mode(0o555))?;
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
@@ -118,10 +113,28 @@ fn make(mut original: File, name: &str) -> io::Result<OwnedFd> {
     Ok(File::open(executable(&memory.into()))?.into())
 }
 
+/// Why there is no copy. Where programs in memory are forbidden there is no other way: a bind that is read-only can be
+/// undone by a container that may mount, and an overlay without an upper needs a place that such a one cannot reach.
+fn refusal(err: Errno) -> io::Error {
+    match err {
+        Errno::ACCESS => {
+            io::Error::other("programs in memory are forbidden: the sysctl vm.memfd_noexec must be 0 or 1")
+        }
+        err => err.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn who_forbids_programs_in_memory_is_named() {
+        // What memfd_create(2) says to MFD_EXEC with the sysctl at 2. Only the host's root could set it here.
+        assert!(refusal(Errno::ACCESS).to_string().contains("vm.memfd_noexec"));
+        assert_eq!(refusal(Errno::NOMEM).kind(), io::ErrorKind::OutOfMemory);
+    }
 
     #[test]
     fn a_copy_is_sealed_and_known_by_its_name() {
