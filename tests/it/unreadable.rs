@@ -173,3 +173,27 @@ fn many_lookers_mend_once() {
         }
     }
 }
+
+#[test]
+fn files_of_other_id_maps_are_refused_by_name() {
+    let env = Env::with_busybox();
+    let other = "u0:4242:1,1:7000000:65536 g0:4242:1,1:7000000:65536";
+    let made_by_others = |id: &str| {
+        let path = record(&env, id, "container.json");
+        let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert!(value["ids"].as_str().unwrap().starts_with("u0:"), "{value}");
+        value["ids"] = json!(other);
+        fs::write(&path, value.to_string()).unwrap();
+    };
+    // Nothing was written yet: it is as good as new, and remembers the maps of now.
+    let id = create(&env, "web");
+    made_by_others(&id);
+    for _ in 0..2 {
+        env.docker(["start", "web"]).ok();
+        env.docker(["wait", "web"]).ok();
+    }
+    made_by_others(&id);
+    let refused = env.post("/containers/web/start", &json!(null));
+    assert!(refused.status == 409 && refused.text().contains(other), "{} {}", refused.status, refused.text());
+    env.docker(["rm", "web"]).ok();
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{check, merge};
 use crate::engine::{Engine, Error, Result};
 use crate::image::Store;
+use crate::image::layers::map_id;
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::ids::{random_id, short};
@@ -101,6 +102,7 @@ impl Engine {
             platform: image.platform(),
             layers: image.chains(),
             driver: Driver::Overlay,
+            ids: map_id()?,
             config,
             host_config,
             settings: Some(settings),

@@ -1,11 +1,16 @@
 //! Starting a container.
 
+use std::fs;
+
 use crate::engine::{Engine, Error, Result};
+use crate::image;
+use crate::image::ids::covers;
 use crate::model::ErrorKind;
 use crate::monitor::client;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
 use crate::state::container::{ContainerRecord, Driver, Status};
 use crate::state::lock::Lock;
+use crate::state::{self, store};
 
 impl Engine {
     /// Starts a container: has its monitor, a new one if there is none, start it, and waits for the answer.
@@ -53,11 +58,31 @@ impl Engine {
                 }
             }
         }
+        self.own_files(record)?;
         if record.driver == Driver::Overlay {
             self.image_store()?.renew_layers(&record.layers)?;
         }
         self.write_etc(record)?;
         Ok(())
+    }
+
+    /// What the container has written, or what was copied for it, belongs to ids of the maps of that time. By others it
+    /// would be somebody else's, so it is refused; where nothing has been written, the maps of now are as good.
+    fn own_files(&self, record: &ContainerRecord) -> Result<()> {
+        let now = image::layers::map_id()?;
+        if record.ids.is_empty() || covers(&now, &record.ids) {
+            return Ok(());
+        }
+        let upper = self.home.container(&record.id).upper();
+        let written = fs::read_dir(&upper).map_err(state::Error::at(&upper))?.next().is_some();
+        if written {
+            return Err(Error::Conflict(format!(
+                "the files of container {} belong to other ids than there are now ({} then, {now} now): give the user the \
+                 ranges of that time back in /etc/subuid and /etc/subgid, or create it anew",
+                record.id, record.ids
+            )));
+        }
+        Ok(store::save(&self.home, &ContainerRecord { ids: now, ..record.clone() })?)
     }
 }
 
