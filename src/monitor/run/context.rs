@@ -9,7 +9,7 @@ use super::launch::Starter;
 use super::timers::{Due, Timers};
 use super::watch::Watch;
 use crate::sys::memory::Buffer;
-use crate::sys::spawn;
+use crate::sys::{process, spawn};
 
 /// Most bytes read from an output at once.
 const READ: usize = 128 * 1024;
@@ -69,10 +69,13 @@ impl Context {
         self.doomed.push((starter.pid, starter.since));
     }
 
-    /// A starter was killed that had not reported. What it leaves is ended when it has.
+    /// A starter was killed that had not reported. What it leaves is ended when it has; if its end was told before, for a
+    /// child that it had just forked kept its socket open, that has been done.
     pub fn mourn(&mut self, starter: Starter) {
         self.watch.remove(starter.as_fd());
-        self.doomed.push((starter.pid, starter.since));
+        if process::children().contains(&starter.pid) {
+            self.doomed.push((starter.pid, starter.since));
+        }
     }
 
     /// The time to give the buffers back is this much after the last use.
