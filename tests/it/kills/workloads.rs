@@ -155,8 +155,8 @@ fn exec(client: &Client<'_>) {
         let Some((200, _)) = started.filter(|_| !detach) else { continue };
         if let Some((200, state)) = client.call("GET", &format!("/exec/{session}/json"), &Value::Null) {
             let code = &state["ExitCode"];
-            // 128: its starter was killed; 137: the container was.
-            assert!([json!(5), json!(128), json!(137), Value::Null].contains(code), "exec: {state}");
+            // 126: it was not started, for the container was ending; 128: its starter was killed; 137: the container was.
+            assert!([json!(5), json!(126), json!(128), json!(137), Value::Null].contains(code), "exec: {state}");
         }
     }
     client.remove(&id, true);
