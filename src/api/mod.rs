@@ -80,5 +80,5 @@ pub use cx::Cx;
 pub use error::ApiError;
 pub use extract::{Json, MaybeJson, Path, Query, Upload};
 pub use hijack::{ClientSocket, Hijack};
-pub use reply::{Empty, JsonLines, Raw, Reply, Stream, Tar, WithHeaders};
+pub use reply::{Elements, Empty, JsonLines, Raw, Reply, Stream, Tar, WithHeaders};
 pub use version::ApiVersion;

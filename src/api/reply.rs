@@ -43,6 +43,37 @@ impl<T: Serialize + JsonSchema, const STATUS: u16> IntoOutcome for Reply<T, STAT
     }
 }
 
+/// A JSON array, written element by element: a long one is never whole in memory but as its text.
+#[derive(Debug)]
+pub struct Elements<T> {
+    text: Vec<u8>,
+    of: PhantomData<T>,
+}
+
+impl<T: Serialize> FromIterator<T> for Elements<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        let mut text = vec![b'['];
+        for element in elements {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            serde_json::to_writer(&mut text, &element).expect("replies have string keys only");
+        }
+        text.extend(b"]\n");
+        Self { text, of: PhantomData }
+    }
+}
+
+impl<T: Serialize + JsonSchema> IntoOutcome for Elements<T> {
+    fn into_outcome(self) -> Outcome {
+        Outcome::Response(response(200, Body::bytes(self.text), "application/json"))
+    }
+
+    fn describe(op: &mut Operation<'_>) {
+        Reply::<Vec<T>>::describe(op);
+    }
+}
+
 /// No body: status 204, 200 or 201.
 #[derive(Debug)]
 pub struct Empty<const STATUS: u16>;

@@ -25,9 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Engine {
     /// A container's records, by its id, after finishing what a killed process left.
     pub(in crate::engine) fn view(&self, id: &str) -> Result<View> {
-        match self.seen.record(&self.home, id) {
+        let reader = self.seen.reader(&self.home)?;
+        match reader.record(id) {
             Ok(record) => {
-                let state = self.settle(&record, self.seen.state(&self.home, id)?)?;
+                let state = self.settle(&record, reader.state(id)?)?;
                 Ok(View { record, state })
             }
             Err(err) if err.is_unreadable() => Ok(self.dead(id, &err)),
@@ -69,28 +70,32 @@ impl Engine {
 
     /// What is found beside the state. `lock` is given by who has taken it since it was looked at.
     fn facts_of(&self, record: &ContainerRecord, seen: &Seen, lock: Option<LockSeen>) -> Result<Facts> {
-        let (paths, state) = (self.home.container(&record.id), &seen.state);
+        let state = &seen.state;
         let temporary = record.host_config.auto_remove;
-        // Also where nothing was ever committed: the monitor may have been killed just before it was.
-        let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
+        let door = seen.door;
         let loose = state.is_running() || state.starting || door || seen.late || (temporary && is_over(state));
         // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
         let lock = match lock {
             Some(lock) => lock,
             None if !loose => LockSeen::Missing,
-            None => match Lock::look(&paths.monitor_lock())? {
-                // Who mends, or waits for a monitor's end, has it for a moment, and a killed monitor has it until the
-                // kernel has closed its files; a wait is told of that just before. None of them says that it runs.
-                Some(true) if state.is_running() && !Claim::read(&paths).is_supervised() => LockSeen::Free,
-                Some(true) => LockSeen::Held,
-                Some(false) => LockSeen::Free,
-                None => LockSeen::Missing,
-            },
+            None => self.look_at_lock(record, state)?,
         };
         let judged = (state.is_running() || state.starting) && lock != LockSeen::Held;
         let same_boot = judged && process::boot_id().is_ok_and(|boot| boot == state.boot_id);
         let alive = same_boot && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
         Ok(Facts { lock, same_boot, alive, late: seen.late, door, temporary })
+    }
+
+    fn look_at_lock(&self, record: &ContainerRecord, state: &StateRecord) -> Result<LockSeen> {
+        let paths = self.home.container(&record.id);
+        Ok(match Lock::look(&paths.monitor_lock())? {
+            // Who mends, or waits for a monitor's end, has it for a moment, and a killed monitor has it until the
+            // kernel has closed its files; a wait is told of that just before. None of them says that it runs.
+            Some(true) if state.is_running() && !Claim::read(&paths).is_supervised() => LockSeen::Free,
+            Some(true) => LockSeen::Held,
+            Some(false) => LockSeen::Free,
+            None => LockSeen::Missing,
+        })
     }
 
     /// Does what is left to do. `lock` is what was seen of the monitor's lock before this made its file.
@@ -133,13 +138,14 @@ impl Engine {
         if let Meaning::Lost(loss) = meant
             && (seen.state.is_running() || seen.state.starting)
         {
-            seen = self.commit_loss(id, seen.state, loss);
+            let state = self.commit_loss(id, seen.state, loss);
+            seen = Seen { state, late: true, door: seen.door };
         }
         self.finish(record, seen)
     }
 
     /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.
-    fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> Seen {
+    fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> StateRecord {
         // A monitor that failed has left why.
         let why = if state.error.is_empty() { loss.text().to_owned() } else { state.error };
         let state =
@@ -148,12 +154,12 @@ impl Engine {
         if let Err(err) = atomic::write_json(&self.home.container(id).late_state(), &state, Durability::Process) {
             tracing::warn!(container = %id, "{err}");
         }
-        Seen { state, late: true }
+        state
     }
 
     /// Everything that an end brings with it and that has not been done.
     fn finish(&self, record: &ContainerRecord, seen: Seen) -> Result<StateRecord> {
-        let (id, Seen { mut state, late }) = (&record.id, seen);
+        let (id, Seen { mut state, late, .. }) = (&record.id, seen);
         let paths = self.home.container(id);
         let ended = state.status == Status::Exited && state.exits > 0;
         if ended && !events::is_told(&self.home, id, "die", state.finished_at) {

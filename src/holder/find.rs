@@ -57,7 +57,7 @@ fn locked_by(file: &File) -> Option<(i32, u64)> {
 
 /// The monitors that live, one after the other as they are asked for.
 pub fn monitors(home: &Home) -> impl Iterator<Item = Found> {
-    let entries = fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(home.running()).into_iter().flatten().flatten();
     entries.filter_map(|entry| {
         let lock = entry.path().join("lock");
         if !Lock::is_held(&lock).unwrap_or(false) {
@@ -129,7 +129,7 @@ fn somebody_in(wanted: Identity) -> Option<OwnedFd> {
 pub fn inits(home: &Home, whole: bool) -> impl Iterator<Item = i32> {
     let ids = match whole {
         true => {
-            let entries = fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten();
+            let entries = fs::read_dir(home.running()).into_iter().flatten().flatten();
             entries.filter_map(|entry| entry_id(&entry.path()).map(str::to_owned)).collect()
         }
         false => store::ids(home).unwrap_or_default(),

@@ -5,15 +5,17 @@
 //! when it is read is not kept. What is kept can so be outdated by no write, be it by rename(2) or in place.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat};
 
 use super::atomic::from_json;
 use super::container::{ContainerRecord, StateRecord};
-use super::paths::Home;
+use super::paths::{DOOR, Home};
 use super::store::{self, Seen};
 use super::{Error, Result};
 use crate::model::time::{self, Nanos, SECOND};
@@ -31,9 +33,15 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        let modified = (meta.mtime(), meta.mtime_nsec());
-        Self { inode: meta.ino(), size: meta.len(), modified, changed: (meta.ctime(), meta.ctime_nsec()) }
+    #[allow(clippy::useless_conversion, reason = "the fields' types differ by machine")]
+    fn of(stat: &Stat) -> Self {
+        let time = |seconds, nanos| (i64::from(seconds), i64::try_from(nanos).unwrap_or_default());
+        Self {
+            inode: u64::from(stat.st_ino),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+        }
     }
 
     /// Whether a later write might bear the same stamp.
@@ -51,11 +59,10 @@ struct Kept<T> {
 }
 
 impl<T: Clone> Kept<T> {
-    fn get(kept: Option<&Self>, path: &Path) -> Option<T> {
+    fn get(kept: Option<&Self>, file: &Place<'_>) -> Option<T> {
         let kept = kept?;
         // Asked for only if there is something to compare it with.
-        let meta = std::fs::metadata(path).ok()?;
-        (Stamp::of(&meta) == kept.stamp).then(|| kept.value.clone())
+        (file.stamp().ok()? == kept.stamp).then(|| kept.value.clone())
     }
 }
 
@@ -71,19 +78,52 @@ pub struct Cache {
     entries: Mutex<HashMap<String, Entry>>,
 }
 
-impl Cache {
+/// Reads through the cache. It holds the containers' directory: each file is two names away, however deep the home is.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    cache: &'a Cache,
+    home: &'a Home,
+    containers: OwnedFd,
+    /// The same in the run directory; none if it is not there.
+    running: Option<OwnedFd>,
+}
+
+/// A file of a container.
+#[derive(Debug)]
+struct Place<'a> {
+    containers: &'a OwnedFd,
+    /// Below the containers' directory.
+    name: String,
+}
+
+impl Place<'_> {
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::of(&statat(self.containers, self.name.as_str(), AtFlags::empty())?))
+    }
+
+    /// What it holds. The stamp is taken first: a content that is newer than it will be found out by it.
+    fn read(&self) -> io::Result<(Stamp, Vec<u8>)> {
+        let fd = openat(self.containers, self.name.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let stamp = Stamp::of(&fstat(&fd)?);
+        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
+        File::from(fd).read_to_end(&mut bytes)?;
+        Ok((stamp, bytes))
+    }
+}
+
+impl Reader<'_> {
     /// As [`store::load`].
     ///
     /// # Errors
     /// As [`store::load`].
-    pub fn record(&self, home: &Home, id: &str) -> Result<Arc<ContainerRecord>> {
-        let path = home.container(id).record();
-        if let Some(record) = self.with(id, |entry| Kept::get(entry.record.as_ref(), &path)) {
+    pub fn record(&self, id: &str) -> Result<Arc<ContainerRecord>> {
+        let file = self.place(id, "container.json");
+        if let Some(record) = self.cache.with(id, |entry| Kept::get(entry.record.as_ref(), &file)) {
             return Ok(record);
         }
-        let (stamp, record) = read(&path, |bytes| store::parse(home, id, bytes))?;
-        let record = Arc::new(record);
-        self.with(id, |entry| entry.record = keep(stamp, &record));
+        let (stamp, bytes) = file.read().map_err(|err| Error::at(&self.path(&file))(err))?;
+        let record = Arc::new(store::parse(self.home, id, &bytes)?);
+        self.cache.with(id, |entry| entry.record = keep(stamp, &record));
         Ok(record)
     }
 
@@ -91,20 +131,58 @@ impl Cache {
     ///
     /// # Errors
     /// As [`store::see_state`].
-    pub fn state(&self, home: &Home, id: &str) -> Result<Seen> {
-        let path = home.container(id).state();
-        if let Some(state) = self.with(id, |entry| Kept::get(entry.state.as_ref(), &path)) {
-            return Ok(store::with_late_end(home, id, state));
+    pub fn state(&self, id: &str) -> Result<Seen> {
+        let file = self.place(id, "state.json");
+        if let Some(state) = self.cache.with(id, |entry| Kept::get(entry.state.as_ref(), &file)) {
+            return Ok(store::with_late_end(self.home, id, state, self.has_door(id)));
         }
-        match read(&path, |bytes| from_json(&path, bytes)) {
-            Ok((stamp, state)) => {
-                self.with(id, |entry| entry.state = keep(stamp, &state));
-                Ok(store::with_late_end(home, id, state))
-            }
+        let (stamp, bytes) = match file.read() {
+            Ok(read) => read,
             // It was never started.
-            Err(Error::Missing(_)) => Ok(Seen { state: StateRecord::default(), late: false }),
-            Err(_) => store::see_state(home, id),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                return Ok(Seen { state: StateRecord::default(), late: false, door: self.has_door(id) });
+            }
+            Err(_) => return store::see_state(self.home, id),
+        };
+        match from_json(&self.path(&file), &bytes) {
+            Ok(state) => {
+                self.cache.with(id, |entry| entry.state = keep(stamp, &state));
+                Ok(store::with_late_end(self.home, id, state, self.has_door(id)))
+            }
+            Err(_) => store::see_state(self.home, id),
         }
+    }
+
+    fn has_door(&self, id: &str) -> bool {
+        let name = || [id, DOOR].join("/");
+        self.running.as_ref().is_some_and(|dir| statat(dir, name(), AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    fn place(&self, id: &str, name: &str) -> Place<'_> {
+        Place { containers: &self.containers, name: [id, name].join("/") }
+    }
+
+    /// For messages.
+    fn path(&self, file: &Place<'_>) -> PathBuf {
+        self.home.containers().join(&file.name)
+    }
+}
+
+impl Cache {
+    /// To read from as it is now.
+    ///
+    /// # Errors
+    /// There is no containers' directory.
+    pub fn reader<'a>(&'a self, home: &'a Home) -> Result<Reader<'a>> {
+        let open = |path: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(CWD, path, flags, Mode::empty()).map_err(|err| Error::at(path)(io::Error::from(err)))
+        };
+        let running = match open(&home.running()) {
+            Err(Error::Missing(_)) => None,
+            other => Some(other?),
+        };
+        Ok(Reader { cache: self, home, containers: open(&home.containers())?, running })
     }
 
     /// Forgets all containers but these.
@@ -130,19 +208,6 @@ fn keep<T: Clone>(stamp: Stamp, value: &T) -> Option<Kept<T>> {
     (!stamp.is_young()).then(|| Kept { stamp, value: value.clone() })
 }
 
-/// Reads a file. The stamp is taken first: a content that is newer than it will be found out by it.
-fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T>) -> Result<(Stamp, T)> {
-    let content = || -> io::Result<(Stamp, Vec<u8>)> {
-        let mut file = File::open(path)?;
-        let meta = file.metadata()?;
-        let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-        file.read_to_end(&mut bytes)?;
-        Ok((Stamp::of(&meta), bytes))
-    };
-    let (stamp, bytes) = content().map_err(Error::at(path))?;
-    Ok((stamp, parse(&bytes)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +218,7 @@ mod tests {
 
     /// Waits until what has been written is old enough to be kept.
     fn grow_old(path: &Path) {
-        while Stamp::of(&fs::metadata(path).expect("file")).is_young() {
+        while Stamp::of(&rustix::fs::stat(path).expect("file")).is_young() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
@@ -166,7 +231,7 @@ mod tests {
         let paths = home.container(&record.id);
         fs::create_dir_all(&paths.data).expect("container");
         let cache = Cache::default();
-        assert!(matches!(cache.record(&home, &record.id), Err(Error::Missing(_))));
+        assert!(matches!(cache.reader(&home).expect("reader").record(&record.id), Err(Error::Missing(_))));
         // As fast as they come, and of one length: each is seen.
         for round in 0..200u8 {
             record.name = format!("n{:03}", round);
@@ -174,23 +239,23 @@ mod tests {
             store::save(&home, &record).expect("record");
             let state = StateRecord { status: Status::Exited, exit_code: 100 + i32::from(round), ..Default::default() };
             store::save_state(&home, &record.id, &state, Durability::Process).expect("state");
-            assert_eq!(cache.record(&home, &record.id).expect("record").name, record.name);
-            assert_eq!(cache.state(&home, &record.id).expect("state").state, state);
+            assert_eq!(cache.reader(&home).expect("reader").record(&record.id).expect("record").name, record.name);
+            assert_eq!(cache.reader(&home).expect("reader").state(&record.id).expect("state").state, state);
         }
         grow_old(&paths.record());
-        let first = cache.record(&home, &record.id).expect("record");
-        let again = cache.record(&home, &record.id).expect("record");
+        let first = cache.reader(&home).expect("reader").record(&record.id).expect("record");
+        let again = cache.reader(&home).expect("reader").record(&record.id).expect("record");
         assert!(Arc::ptr_eq(&first, &again), "an old one is kept");
         // In place, of the same length.
         let text = fs::read_to_string(paths.record()).expect("text");
         fs::write(paths.record(), text.replace("n199", "n777")).expect("edit");
-        assert_eq!(cache.record(&home, &record.id).expect("record").name, "n777");
+        assert_eq!(cache.reader(&home).expect("reader").record(&record.id).expect("record").name, "n777");
         fs::write(paths.record(), "{").expect("spoil");
-        assert!(cache.record(&home, &record.id).expect_err("spoiled").is_unreadable());
+        assert!(cache.reader(&home).expect("reader").record(&record.id).expect_err("spoiled").is_unreadable());
         fs::write(paths.state(), "{").expect("spoil");
-        assert_eq!(cache.state(&home, &record.id).expect("state").state.exit_code, 137);
+        assert_eq!(cache.reader(&home).expect("reader").state(&record.id).expect("state").state.exit_code, 137);
         fs::remove_file(paths.record()).expect("remove");
-        assert!(matches!(cache.record(&home, &record.id), Err(Error::Missing(_))));
+        assert!(matches!(cache.reader(&home).expect("reader").record(&record.id), Err(Error::Missing(_))));
         cache.retain(&[]);
         assert!(cache.entries.lock().expect("entries").is_empty());
     }

@@ -16,6 +16,9 @@ pub(super) const GONE: &str = ".gone-";
 /// In a container's directory while its name changes.
 pub(super) const RENAMING: &str = "renaming";
 
+/// The monitor's socket in its container's run directory.
+pub(super) const DOOR: &str = "monitor.sock";
+
 /// The two directories of one user's pierless.
 ///
 /// `data` survives a reboot; `run` is emptied by it, so nothing there can be stale.
@@ -96,9 +99,14 @@ impl Home {
         self.data.join("containers/names")
     }
 
+    /// All containers' directories until the next reboot.
+    pub fn running(&self) -> PathBuf {
+        self.run.join("containers")
+    }
+
     /// One container's directories.
     pub fn container(&self, id: &str) -> ContainerPaths {
-        ContainerPaths { data: self.containers().join(id), run: self.run.join("containers").join(id) }
+        ContainerPaths { data: self.containers().join(id), run: self.running().join(id) }
     }
 
     /// The index of exec sessions: links to where they are.
@@ -186,7 +194,7 @@ impl ContainerPaths {
     }
     /// Where the monitor listens.
     pub fn monitor_socket(&self) -> PathBuf {
-        self.run.join("monitor.sock")
+        self.run.join(DOOR)
     }
     /// The OCI bundle.
     pub fn bundle(&self) -> PathBuf {

@@ -75,6 +75,9 @@ pub struct Seen {
     pub state: StateRecord,
     /// Whether it is an end that waits in the run directory for its place: see [`super::ending`].
     pub late: bool,
+    /// Whether the monitor's socket is there: a monitor takes it away when it has done everything. Looked for also where
+    /// nothing was ever committed, for the monitor may have been killed just before it was.
+    pub door: bool,
 }
 
 /// Reads what happened. A container that was never started has no such record, and is `created`; one whose record
@@ -89,15 +92,16 @@ pub fn see_state(home: &Home, id: &str) -> Result<Seen> {
         Err(err) if err.is_unreadable() => StateRecord::lost(time_of(&paths.state()), err.to_string()),
         other => other?,
     };
-    Ok(with_late_end(home, id, state))
+    let door = fs::symlink_metadata(paths.monitor_socket()).is_ok();
+    Ok(with_late_end(home, id, state, door))
 }
 
 /// An end that waits in the run directory is later than what says that the container runs.
-pub(super) fn with_late_end(home: &Home, id: &str, state: StateRecord) -> Seen {
+pub(super) fn with_late_end(home: &Home, id: &str, state: StateRecord, door: bool) -> Seen {
     let late = || atomic::read_json::<StateRecord>(&home.container(id).late_state()).ok();
     match (state.is_running() || state.starting).then(late).flatten().filter(|late| late.exits > state.exits) {
-        Some(state) => Seen { state, late: true },
-        None => Seen { state, late: false },
+        Some(state) => Seen { state, late: true, door },
+        None => Seen { state, late: false, door },
     }
 }
 

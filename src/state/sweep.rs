@@ -45,7 +45,7 @@ pub fn sweep(home: &Home) {
             let _ = remove_tree(&entry.path());
         }
     }
-    for entry in fs::read_dir(home.run.join("containers")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(home.running()).into_iter().flatten().flatten() {
         if let Some(id) = entry_id(&entry.path())
             && !home.container(id).data.exists()
             && !Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true)

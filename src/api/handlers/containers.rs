@@ -7,7 +7,7 @@ use super::streams::{attach, logs, wait};
 use crate::api::route::routes;
 use crate::api::types::ById;
 use crate::api::types::containers::{CreateBody, CreateReply, Inspect, PruneReply, Sizes, Summary, TopReply};
-use crate::api::{ApiError, Cx, Empty, Json, Path, Query, Reply, compat};
+use crate::api::{ApiError, Cx, Elements, Empty, Json, Path, Query, Reply, compat};
 use crate::engine::Engine;
 use crate::engine::containers::{ListOptions, View};
 use crate::model::ErrorKind;
@@ -52,7 +52,7 @@ pub struct ListQuery {
 }
 
 /// `GET /containers/json`
-pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<Summary>>, ApiError> {
+pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Elements<Summary>, ApiError> {
     let q = q.0;
     let limit = q.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
     let options = ListOptions { all: q.all, limit, filters: q.filters };
@@ -62,7 +62,7 @@ pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<Summary>>, Ap
         let summary = |view| compat::container_summary(version, Summary::of(view, sizes(engine, view, q.size)));
         Ok(views.iter().map(summary).collect())
     };
-    cx.run(list).await.map(Reply)
+    cx.run(list).await
 }
 
 /// Measures a container if that is wanted.

@@ -7,6 +7,7 @@ use regex_lite::Regex;
 use crate::engine::{Engine, Error, Result};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::time::{self, human_duration};
+use crate::state::cache::Reader;
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 use crate::state::{self, store, sweep};
 use crate::sys::tree;
@@ -79,7 +80,11 @@ impl Engine {
         let (ids, gone) = store::ids_and_gone(&self.home)?;
         gone.iter().for_each(|id| sweep::end_removal(&self.home, id));
         self.seen.retain(&ids);
-        let mut views: Vec<View> = ids.iter().filter_map(|id| self.listed(id, all, &matcher)).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reader = self.seen.reader(&self.home)?;
+        let mut views: Vec<View> = ids.iter().filter_map(|id| self.listed(&reader, id, all, &matcher)).collect();
         views.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
         if options.limit > 0 {
             views.truncate(options.limit);
@@ -88,13 +93,13 @@ impl Engine {
     }
 
     /// A container, if it is to be listed. Its state is read first: it is small, and often enough.
-    fn listed(&self, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
+    fn listed(&self, reader: &Reader<'_>, id: &str, all: bool, matcher: &Matcher<'_>) -> Option<View> {
         let read = || {
-            let seen = self.seen.state(&self.home, id)?;
+            let seen = reader.state(id)?;
             if !all && !seen.state.is_running() {
                 return Ok(None);
             }
-            let view = match self.seen.record(&self.home, id) {
+            let view = match reader.record(id) {
                 Ok(record) => View { state: self.settle(&record, seen)?, record },
                 Err(err) if err.is_unreadable() => self.dead(id, &err),
                 Err(err) => return Err(err.into()),
@@ -177,8 +182,7 @@ impl<'a> Matcher<'a> {
 
     fn fits(&self, view: &View) -> bool {
         let (record, state) = (&view.record, &view.state);
-        let slashed = format!("/{}", record.name);
-        let by_name = |name: &Regex| name.is_match(&record.name) || name.is_match(&slashed);
+        let by_name = |name: &Regex| name.is_match(&record.name) || name.is_match(&format!("/{}", record.name));
         let ports = |filter: &str, have: &mut dyn Iterator<Item = &String>| {
             let have: Vec<&String> = have.collect();
             self.filters.any(filter, |want| {
