@@ -20,7 +20,7 @@
 //! # Rooms and arrows: imports go down only
 //!
 //! ```text
-//! main            picks the role from argv; no thread, no runtime before that
+//! role            picks the role from argv; no thread, no runtime before that
 //! server          tokio, listenfd, hyper connections, idle exit
 //! api             route table, version quirks, wire types, handlers by resource; knows HTTP, opens no file
 //! cli             the native verbs; calls the engine as api does
@@ -70,15 +70,19 @@
 //! | door | the monitor's socket, and who is connected to it |
 //! | orphan | a container whose monitor was killed |
 
-pub mod api;
-pub mod cli;
-pub mod engine;
-pub mod holder;
-pub mod image;
-pub mod model;
-pub mod monitor;
-pub mod runtime;
-pub mod server;
-pub mod spec;
-pub mod state;
-pub mod sys;
+mod api;
+mod cli;
+mod engine;
+mod holder;
+mod image;
+mod model;
+mod monitor;
+mod role;
+mod runtime;
+mod server;
+mod spec;
+mod state;
+mod sys;
+
+pub use api::openapi;
+pub use role::main;

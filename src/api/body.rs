@@ -1,7 +1,7 @@
 //! Bodies of responses: whole ones, and streams written by a blocking thread.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -108,11 +108,6 @@ pub struct Output {
 
 impl Output {
     /// A descriptor that polls as hung up once the client is gone.
-    pub fn gone(&self) -> BorrowedFd<'_> {
-        self.gone.as_fd()
-    }
-
-    /// A copy of [`Output::gone`] for code that also needs the output itself.
     ///
     /// # Errors
     /// Too many open files.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
 use super::body::{self, Output};
 use super::error::ApiError;
@@ -20,24 +20,18 @@ pub struct Cx(Arc<Inner>);
 struct Inner {
     access: Access,
     version: ApiVersion,
-    method: Method,
     headers: HeaderMap,
 }
 
 impl Cx {
     /// The context of a request.
-    pub fn new(access: Access, version: ApiVersion, method: Method, headers: HeaderMap) -> Self {
-        Self(Arc::new(Inner { access, version, method, headers }))
+    pub fn new(access: Access, version: ApiVersion, headers: HeaderMap) -> Self {
+        Self(Arc::new(Inner { access, version, headers }))
     }
 
     /// The API version that the request speaks.
     pub fn version(&self) -> ApiVersion {
         self.0.version
-    }
-
-    /// The request's method: GET and HEAD may share a handler.
-    pub fn method(&self) -> &Method {
-        &self.0.method
     }
 
     /// A header of the request, if it is text.

@@ -65,7 +65,7 @@ impl Api {
         let (version, path) = version::negotiate(&path)?;
         let (route, params) = table::find(&head.method, path).ok_or_else(|| absent::failure(&head.method, path))?;
         let call = Call {
-            cx: Cx::new(self.0.clone(), version, head.method, head.headers),
+            cx: Cx::new(self.0.clone(), version, head.headers),
             params,
             query: query::pairs(head.uri.query().unwrap_or_default())?,
             body: (!body.is_end()).then_some(body),

@@ -46,10 +46,10 @@
 //!
 //! 1. The field in `model::host_config`, by Docker's name: request, record and inspection are one type. A version that
 //!    ignores or defaults it otherwise is a function in [`compat`], called before the engine is.
-//! 2. What can be known at the creation is checked there and nowhere else: in `engine::containers`, where a container
-//!    is created. What dockerd refuses is refused in its words; what this engine does not do is 501 where it would
-//!    mislead, else a sentence among the warnings: no field is passed over in silence. A text is read once, by a
-//!    parser in `model`.
+//! 2. What can be known at the creation is checked there and nowhere else: `engine/containers/check/mod.rs` has the
+//!    rule, a file for each concern, and dockerd's order. What dockerd refuses is refused in its words; what this engine
+//!    does not do is 501 where it would mislead, else a sentence among the warnings: no field is passed over in silence.
+//!    A text is read once, by a parser in `model`.
 //! 3. `spec` translates what was checked into the plan; what the kernel cannot be told by the plan is done in `runtime`.
 //! 4. Tests: a row in `tests/it/host_config.rs` that looks at the container from inside, one in
 //!    `tests/it/bad_input.rs` for what is refused. Then the document is renewed.
@@ -80,5 +80,4 @@ pub use cx::Cx;
 pub use error::ApiError;
 pub use extract::{Json, MaybeJson, Path, Query, Upload};
 pub use hijack::{ClientSocket, Hijack};
-pub use reply::{Elements, Empty, JsonLines, Raw, Reply, Stream, Tar, WithHeaders};
-pub use version::ApiVersion;
+pub use reply::{Elements, Empty, JsonLines, Raw, Reply, Stream};

@@ -47,12 +47,12 @@ impl Work {
 impl Job {
     /// From now on this is a stream, which may go on for ever.
     pub fn into_stream(mut self) -> Self {
-        self.to_stream();
+        self.become_stream();
         self
     }
 
     /// As [`Job::into_stream`], in place.
-    pub fn to_stream(&mut self) {
+    pub fn become_stream(&mut self) {
         if !self.stream {
             self.stream = true;
             self.work.streams.fetch_add(1, Ordering::SeqCst);

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::idmap::{self, Range};
-use super::{Error, Home, find, program};
+use super::{Error, find, program};
 use crate::state::lock::{self, Kind};
+use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{fdpass, pidfd, process, spawn};
 

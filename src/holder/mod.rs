@@ -12,6 +12,7 @@
 
 mod alone;
 mod create;
+mod error;
 mod find;
 mod idmap;
 pub mod program;
@@ -21,47 +22,13 @@ use std::process::ExitCode;
 
 pub use alone::enter_alone;
 use create::Place;
+pub use error::Error;
+pub use idmap::host_uid;
 
-pub use idmap::{Range, host_uid};
-
-use crate::model::ErrorKind;
 use crate::state::lock::{self, Lock};
 use crate::state::paths::{self, Home};
 use crate::sys::namespaces::{self, Kinds};
 use crate::sys::{mounts, process};
-
-/// Why the namespaces could not be entered.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The run directory.
-    #[error(transparent)]
-    State(#[from] crate::state::Error),
-    /// The kernel refused something.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Two user ids cannot share one run directory.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl Error {
-    /// The kind of this error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::State(err) => err.kind(),
-            Self::System { .. } | Self::Refused(_) => ErrorKind::System,
-        }
-    }
-
-    fn at(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::System { what, source }
-    }
-}
 
 /// Where this process is, and what it has there. While it exists, the namespaces stay.
 #[derive(Debug)]
@@ -70,28 +37,7 @@ pub struct Entered {
     pub rootless: bool,
     /// Whether only one user id exists there, for want of a range in /etc/subuid or of `newuidmap`.
     pub single_id: bool,
-    /// The user's id on the host.
-    pub uid: u32,
-    /// Which user ids exist, and which they are on the host.
-    pub uid_map: Vec<Range>,
-    /// Which group ids exist, and which they are on the host.
-    pub gid_map: Vec<Range>,
     _users: Lock,
-}
-
-impl Entered {
-    /// What a person should know of it, a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.single_id {
-            warnings.push(
-                "only one user id is available: programs that change users will fail; give the user a range in \
-                 /etc/subuid and /etc/subgid, and install uidmap"
-                    .to_owned(),
-            );
-        }
-        warnings
-    }
 }
 
 /// Whether this process is in a user namespace: it is root there and nowhere else.
@@ -133,16 +79,7 @@ fn enter_as(home: &Home, users: Lock) -> Result<Entered, Error> {
     join(home, &users)?;
     namespaces::unshare(Kinds::CLONE_NEWNS).map_err(Error::at("cannot make a mount namespace"))?;
     mounts::make_all_slave().map_err(Error::at("cannot make mounts private"))?;
-    let uid_map = idmap::read("uid_map").map_err(Error::at("/proc/self/uid_map"))?;
-    let gid_map = idmap::read("gid_map").map_err(Error::at("/proc/self/gid_map"))?;
-    Ok(Entered {
-        rootless: is_rootless(),
-        single_id: is_single_id(),
-        uid: idmap::outside_of_root(&uid_map),
-        uid_map,
-        gid_map,
-        _users: users,
-    })
+    Ok(Entered { rootless: is_rootless(), single_id: is_single_id(), _users: users })
 }
 
 fn join(home: &Home, users: &Lock) -> Result<(), Error> {

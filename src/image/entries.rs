@@ -79,11 +79,6 @@ impl<R: Read> Entries<R> {
         Self { inner, remaining: 0, padding: 0 }
     }
 
-    /// The source, wherever reading has come to.
-    pub fn into_inner(self) -> R {
-        self.inner
-    }
-
     /// The next entry; none at the end. What is left of the current entry's bytes is skipped.
     ///
     /// # Errors

@@ -42,9 +42,6 @@ pub enum Error {
     /// What is there forbids it.
     #[error("{0}")]
     Conflict(String),
-    /// This engine does not do that.
-    #[error("{0}")]
-    Unsupported(String),
     /// A layer could not be unpacked.
     #[error("unpacking layer: {0}")]
     Unpack(#[from] unpack::UnpackError),
@@ -66,7 +63,6 @@ impl Error {
             Self::Missing(_) | Self::OtherPlatform { .. } => ErrorKind::NotFound,
             Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_) => ErrorKind::Conflict,
-            Self::Unsupported(_) => ErrorKind::NotImplemented,
             Self::Unpack(unpack::UnpackError::Outside(_) | unpack::UnpackError::Owner { .. }) => {
                 ErrorKind::InvalidParameter
             }

@@ -13,8 +13,6 @@ pub enum ErrorKind {
     Conflict,
     /// It is already as was asked.
     NotModified,
-    /// The caller may not.
-    Forbidden,
     /// This engine does not do that.
     NotImplemented,
     /// It cannot be served now; another time it may.

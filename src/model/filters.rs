@@ -50,6 +50,7 @@ impl Filters {
     }
 
     /// Filters built in code.
+    #[cfg(test)]
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let mut map = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in pairs {
@@ -79,11 +80,6 @@ impl Filters {
     /// The values of a filter; empty if it was not given.
     pub fn get(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether no filter was given.
-    pub fn is_empty(&self) -> bool {
-        self.0.values().all(Vec::is_empty)
     }
 
     /// Whether the filter is absent or one of its values is accepted.

@@ -81,11 +81,13 @@ impl Reference {
     }
 
     /// The registry's host and port.
+    #[expect(dead_code, reason = "for whoever speaks to a registry")]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
     /// The repository's path in its registry.
+    #[expect(dead_code, reason = "for whoever speaks to a registry")]
     pub fn path(&self) -> &str {
         &self.path
     }

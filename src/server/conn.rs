@@ -123,7 +123,7 @@ impl Conn {
     pub fn streams(&self) {
         self.state.send_modify(|state| state.stream = true);
         if let Some(job) = self.job().as_mut() {
-            job.to_stream();
+            job.become_stream();
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::model::ErrorKind;
-
 /// Why the server could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,14 +22,4 @@ pub enum Error {
     /// The runtime failed.
     #[error("{0}")]
     Runtime(#[from] std::io::Error),
-}
-
-impl Error {
-    /// The kind of this error.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InUse(_) => ErrorKind::Conflict,
-            _ => ErrorKind::System,
-        }
-    }
 }

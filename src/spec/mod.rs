@@ -2,89 +2,22 @@
 //! tested without starting one. What depends on the host is given as input.
 
 pub mod capabilities;
+mod error;
+mod input;
 mod mounts;
 pub mod process;
 pub mod seccomp;
 pub mod security;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Root, Spec};
 
-use crate::model::ErrorKind;
 use crate::model::host_config::HostConfig;
-use crate::state::container::ContainerRecord;
 use capabilities::CapSet;
+pub use error::Error;
+pub use input::{Etc, Host, Input, User};
 use security::{Filter, Security};
-
-/// Something that cannot be had; the text is for whoever asked for it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub String);
-
-impl Error {
-    /// The kind of this error.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidParameter
-    }
-}
-
-/// Who a process is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct User {
-    /// User id in the container.
-    pub uid: u32,
-    /// Group id in the container.
-    pub gid: u32,
-    /// Further groups.
-    pub groups: Vec<u32>,
-    /// Home directory; what `HOME` is if nobody sets it.
-    pub home: String,
-}
-
-/// What there is of the host.
-#[derive(Debug, Clone, Default)]
-pub struct Host {
-    /// Whether this is in a user namespace.
-    pub rootless: bool,
-    /// Whether only one id exists in it.
-    pub single_id: bool,
-    /// The kernel's version.
-    pub kernel: (u32, u32),
-    /// The host's devices that a privileged container gets.
-    pub devices: Vec<PathBuf>,
-    /// The API's socket, which containers that mount Docker's mean.
-    pub socket: PathBuf,
-}
-
-/// Files of the container's own for /etc, on the host; none: the image's.
-#[derive(Debug, Clone, Default)]
-pub struct Etc {
-    /// Its host name.
-    pub hostname: Option<PathBuf>,
-    /// Its hosts.
-    pub hosts: Option<PathBuf>,
-    /// Its resolver's configuration.
-    pub resolv_conf: Option<PathBuf>,
-}
-
-/// All that a specification is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
-    /// What was asked.
-    pub record: &'a ContainerRecord,
-    /// Where the root file system is, or will be mounted.
-    pub rootfs: &'a Path,
-    /// Who the process is: `record.config.user` looked up.
-    pub user: &'a User,
-    /// Files for /etc.
-    pub etc: &'a Etc,
-    /// The host.
-    pub host: &'a Host,
-    /// Whether another container's /dev/shm is there to be shared with its namespace.
-    pub shared_shm: bool,
-}
 
 /// Builds the specification.
 ///
@@ -209,6 +142,8 @@ fn is_namespaced(name: &str, ipc: &str, network: &str, uts: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::container::ContainerRecord;
+    use std::path::Path;
 
     /// A container that asks for nothing.
     #[derive(Default)]

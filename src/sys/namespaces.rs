@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 pub use nix::sched::CloneFlags as Kinds;
 
@@ -130,12 +129,6 @@ pub fn set_domainname(name: &str) -> io::Result<()> {
     }
 }
 
-/// Whether two paths under `/proc` name the same namespace.
-pub fn same(a: &Path, b: &Path) -> bool {
-    let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    id(a).is_some() && id(a) == id(b)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +137,5 @@ mod tests {
     fn knows_its_own() {
         let pid = std::process::id();
         assert_eq!(identity("self", "user").expect("own"), identity(&pid.to_string(), "user").expect("by number"));
-        assert!(!same(Path::new("/proc/self/ns/user"), Path::new("/proc/self/ns/mnt")));
     }
 }

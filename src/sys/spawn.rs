@@ -187,5 +187,3 @@ pub fn ordinary_signals() {
 
 /// SIGKILL's number.
 pub const SIGKILL: i32 = Signal::KILL.as_raw();
-/// SIGTERM's number.
-pub const SIGTERM: i32 = Signal::TERM.as_raw();

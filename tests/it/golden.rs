@@ -5,7 +5,7 @@ use super::harness::source_tree;
 #[test]
 fn golden_document() {
     let path = source_tree().join("openapi/openapi.json");
-    let generated = pierless::api::openapi::generate();
+    let generated = pierless::openapi::generate();
     if std::env::var_os("PIERLESS_BLESS").is_some() {
         std::fs::write(&path, &generated).unwrap();
     }

@@ -4,16 +4,15 @@
 use std::fs;
 use std::path::Path;
 
+use super::request::{CreateRequest, Created};
 use super::{check, merge};
 use crate::engine::{Engine, Error, Result};
 use crate::image::Store;
 use crate::image::layers::map_id;
-use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::ids::{random_id, short};
 use crate::model::mounting::clean;
 use crate::model::names::{is_valid_name, random_name};
-use crate::model::networking::NetworkingConfig;
 use crate::model::time;
 use crate::spec;
 use crate::spec::security::{self, Security};
@@ -22,32 +21,6 @@ use crate::state::container::{ContainerRecord, Driver};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
 use crate::sys::kernel;
-
-/// What a creator asks for.
-#[derive(Debug, Clone, Default)]
-pub struct CreateRequest {
-    /// Empty: a random one.
-    pub name: String,
-    /// `os[/architecture[/variant]]`; empty: the host's.
-    pub platform: String,
-    /// The portable half.
-    pub config: ContainerConfig,
-    /// The half that concerns the host.
-    pub host_config: HostConfig,
-    /// Networks.
-    pub networking: NetworkingConfig,
-    /// What is mounted read-only stays writable in the mounts below it, as before API 1.44.
-    pub read_only_non_recursive: bool,
-}
-
-/// A created container.
-#[derive(Debug, Clone)]
-pub struct Created {
-    /// Its id.
-    pub id: String,
-    /// What was asked for and will not be done, a sentence each.
-    pub warnings: Vec<String>,
-}
 
 impl Engine {
     /// Creates a container.

@@ -12,6 +12,7 @@ mod list;
 mod logs;
 mod merge;
 mod remove;
+mod request;
 mod root;
 mod start;
 mod stop;
@@ -19,8 +20,8 @@ mod top;
 mod wait;
 
 pub use attach::{AttachOptions, Handover};
-pub use create::{CreateRequest, Created};
 pub use list::{ListOptions, View};
 pub use logs::{LogOptions, Logs, Round};
+pub use request::CreateRequest;
 pub use top::Top;
 pub use wait::{Condition, Waiter};

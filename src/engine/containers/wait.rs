@@ -85,11 +85,6 @@ impl Waiter {
             .and_then(|event| event.actor.attributes.get("exitCode")?.parse().ok());
         code.or(self.last).unwrap_or(0)
     }
-
-    /// The id of the container.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
 }
 
 impl AsFd for Waiter {

@@ -25,7 +25,7 @@ use crate::state::events::{self, Event};
 pub use crate::image::platform::parse as parse_platform;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
-pub use remove::{RemovedImages, RemovedItem};
+pub use remove::RemovedItem;
 
 use super::Engine;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompOperator};
 
-use super::{Comparison, Filter, Machine, Profile, Rule};
+use super::profile::{Comparison, Filter, Machine, Profile, Rule};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;

@@ -2,97 +2,16 @@
 //! machine.
 
 mod default;
+mod profile;
 
 use std::borrow::Cow;
 
-use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompFilterFlag,
-    LinuxSeccompOperator, LinuxSyscall,
-};
-use serde::{Deserialize, Deserializer};
+use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSyscall};
+
+use profile::{Comparison, Filter, Profile, Rule};
 
 use super::Error;
 use super::capabilities::CapSet;
-use crate::sys::kernel::parse_version;
-
-/// A profile as `--security-opt seccomp=FILE` has it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Profile {
-    default_action: Option<LinuxSeccompAction>,
-    default_errno_ret: Option<u32>,
-    #[serde(deserialize_with = "or_default")]
-    architectures: Vec<Arch>,
-    #[serde(deserialize_with = "or_default")]
-    arch_map: Vec<Machine>,
-    #[serde(deserialize_with = "or_default")]
-    flags: Vec<LinuxSeccompFilterFlag>,
-    listener_path: String,
-    listener_metadata: String,
-    #[serde(deserialize_with = "or_default")]
-    syscalls: Vec<Rule>,
-}
-
-/// An architecture, and those whose programs its kernels run too.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Machine {
-    architecture: Arch,
-    #[serde(default, deserialize_with = "or_default")]
-    sub_architectures: Vec<Arch>,
-}
-
-/// What to do at some system calls, under some conditions.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Rule {
-    name: Cow<'static, str>,
-    #[serde(deserialize_with = "or_default")]
-    names: Vec<Cow<'static, str>>,
-    action: LinuxSeccompAction,
-    errno_ret: Option<u32>,
-    #[serde(deserialize_with = "or_default")]
-    args: Vec<Comparison>,
-    #[serde(deserialize_with = "or_default")]
-    includes: Filter,
-    #[serde(deserialize_with = "or_default")]
-    excludes: Filter,
-}
-
-/// A condition on an argument of the call.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Comparison {
-    index: usize,
-    value: u64,
-    #[serde(default)]
-    value_two: u64,
-    op: LinuxSeccompOperator,
-}
-
-/// A condition on the container and the machine.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Filter {
-    #[serde(deserialize_with = "or_default")]
-    caps: Vec<Cow<'static, str>>,
-    #[serde(deserialize_with = "or_default")]
-    arches: Vec<Cow<'static, str>>,
-    #[serde(deserialize_with = "version")]
-    min_kernel: Option<(u32, u32)>,
-}
-
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(de: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
-}
-
-fn version<'de, D: Deserializer<'de>>(de: D) -> Result<Option<(u32, u32)>, D::Error> {
-    let text = Option::<String>::deserialize(de)?.filter(|text| !text.is_empty());
-    let parse = |text: String| {
-        parse_version(&text).ok_or_else(|| serde::de::Error::custom(format!("invalid kernel version: {text}")))
-    };
-    text.map(parse).transpose()
-}
 
 /// The profile for a container that asks for none.
 pub fn default_profile(caps: CapSet, kernel: (u32, u32)) -> LinuxSeccomp {
@@ -190,6 +109,7 @@ fn machine() -> (Arch, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oci_spec::runtime::LinuxSeccompAction;
 
     const KERNEL: (u32, u32) = (6, 1);
 

@@ -33,11 +33,6 @@ impl Descent {
         self.open.back().map_or(self.root.as_fd(), AsFd::as_fd)
     }
 
-    /// How many levels below the root this is.
-    pub fn depth(&self) -> usize {
-        self.closed.len() + self.open.len()
-    }
-
     /// Goes into a directory of the current one: no link, nothing that is mounted there.
     ///
     /// # Errors

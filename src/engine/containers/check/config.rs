@@ -1,6 +1,6 @@
 //! The portable half: working directory, stop signal, environment, health.
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::Result;
 use crate::model::config::{ContainerConfig, Healthcheck};
 use crate::model::settings;

@@ -1,6 +1,6 @@
 //! What only a start of dockerd's refuses, and no start could ever do.
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::Result;
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;

@@ -1,6 +1,6 @@
 //! The log driver and its options.
 
-use super::invalid;
+use super::refusal::invalid;
 use crate::engine::Result;
 use crate::model::host_config::HostConfig;
 use crate::model::log::Log;

@@ -22,28 +22,21 @@ mod log;
 mod modes;
 mod mounts;
 mod network;
+mod refusal;
 mod resources;
 mod security;
 mod warnings;
 
-use super::create::CreateRequest;
-use crate::engine::{Engine, Error, Result};
+use refusal::{invalid, refuse};
+
+use super::request::CreateRequest;
+use crate::engine::{Engine, Result};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::networking::NetworkingConfig;
 use crate::model::settings::Settings;
 
 pub(super) use warnings::warnings;
-
-/// Refuses with Docker's text.
-fn refuse<T>(text: impl Into<String>) -> Result<T> {
-    Err(Error::InvalidParameter(text.into()))
-}
-
-/// What a parser of `model` says is the client's fault.
-fn invalid(text: String) -> Error {
-    Error::InvalidParameter(text)
-}
 
 /// Checks what can be told from the request alone, before the image is looked for.
 pub(super) fn request(request: &CreateRequest) -> Result<()> {

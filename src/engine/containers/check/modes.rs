@@ -1,6 +1,6 @@
 //! Modes: namespaces, isolation, restart policy, runtime; and annotations.
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::Result;
 use crate::model::host_config::HostConfig;
 use crate::model::restart::Restart;

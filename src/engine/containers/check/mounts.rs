@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::{Engine, Error, Result};
 use crate::model::host_config::HostConfig;
 use crate::model::mount::Mount;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::networks::{is_predefined, not_found};
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;

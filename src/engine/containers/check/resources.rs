@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::refuse;
+use super::refusal::refuse;
 use crate::engine::Result;
 use crate::model::host_config::HostConfig;
 

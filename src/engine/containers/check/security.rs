@@ -1,6 +1,6 @@
 //! Capabilities and security options. What they mean is `spec`'s: it reads them without anything of the host.
 
-use super::{invalid, refuse};
+use super::refusal::{invalid, refuse};
 use crate::engine::Result;
 use crate::model::host_config::HostConfig;
 use crate::spec::capabilities::CapSet;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::create::CreateRequest;
+use super::super::request::CreateRequest;
 use crate::engine::networks::is_predefined;
 use crate::model::log::WITHOUT_EFFECT;
 use crate::model::log::go_bool;
