@@ -22,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::Error;
 use crate::engine;
 use crate::state::paths::Home;
+use crate::sys::spawn;
 
 /// As systemd's TriggerLimitBurst= and TriggerLimitIntervalSec=: a program that fails before it accepts must not be
 /// started for ever.
@@ -75,6 +76,8 @@ pub fn stop(home: &Home) -> Result<bool, Error> {
 /// The role itself: never returns while all is well.
 pub fn hold(home: &Home) -> Result<(), Error> {
     let _ = nix::unistd::setsid();
+    // What a person's shell had open is not its to keep, and one that is number 3 would be in the socket's place.
+    spawn::close_strays();
     let lock = lock_file(home)?;
     if fcntl(&lock, FcntlArg::F_SETLK(&record(libc::F_WRLCK as libc::c_short))).is_err() {
         return Ok(());

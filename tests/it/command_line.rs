@@ -9,7 +9,8 @@ use super::process::{Process, eventually};
 #[test]
 fn up_makes_the_api_reachable_and_down_undoes_it() {
     let env = Env::bare();
-    let output = env.pierless(["up"]);
+    // As from a script that has a file open under the number that sockets are passed by.
+    let output = super::process::run(env.command("sh").args(["-c", "exec \"$0\" up 3</dev/null"]).arg(env.program()));
     assert_eq!(output.clone().ok(), format!("export DOCKER_HOST=unix://{}\n", env.socket().display()), "{output:?}");
     assert!(env.role("serve").is_empty(), "nothing serves before the first connection");
     for name in [env.runtime_dir().join("docker.sock"), env.home().join(".docker/run/docker.sock")] {
