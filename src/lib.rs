@@ -53,7 +53,7 @@
 //! streams  clients' sockets are handed over    engine::containers::attach -> monitor::run::attached
 //! exit     the kernel tells its parent         monitor::run::children: reap -> Life::ended
 //!          record, event, clean-up, answers    state::ending: commit_exit; monitor::run::files
-//! wait     an answer, or the record            engine::containers::wait: Waiter
+//! wait     the monitor's answer, or the record  engine::containers::run: Run; wait: Waiter
 //! lost     its monitor was killed: whoever     state::meaning says what is so,
 //!          looks next finishes its work        engine::reconcile: Engine::settle does it
 //! rm       a rename is the moment              engine::containers::remove; state::sweep what a kill left

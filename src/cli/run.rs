@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Error;
 use super::args::Run;
@@ -20,6 +19,7 @@ use crate::engine::{self, Engine};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::monitor::client;
+use crate::sys::inotify::readable_before;
 
 /// Exit code of a container that could not be made or started, as `docker run` has it.
 const CANNOT: u8 = 125;
@@ -237,14 +237,11 @@ fn end(mut waiter: Waiter) -> Result<i32, Error> {
         if let Some(exit) = waiter.poll()? {
             return Ok(exit);
         }
-        wait_readable(&waiter)?;
+        wait_readable(waiter.wakes())?;
     }
 }
 
 /// Blocks until a descriptor has something to tell.
-pub(super) fn wait_readable(what: &impl AsFd) -> Result<(), Error> {
-    match poll(&mut [PollFd::new(what, PollFlags::IN)], None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(Error::doing("wait")(error.into())),
-    }
+pub(super) fn wait_readable<'a>(these: impl IntoIterator<Item = BorrowedFd<'a>>) -> Result<(), Error> {
+    readable_before(these, None).map(drop).map_err(Error::doing("wait"))
 }

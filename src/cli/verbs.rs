@@ -103,7 +103,7 @@ pub fn logs(engine: &Engine, options: &Logs) -> Result<(), Error> {
         }
         match round {
             Round::More => {}
-            Round::Later => wait_readable(&logs)?,
+            Round::Later => wait_readable(logs.wakes())?,
             Round::End => return Ok(()),
         }
     }

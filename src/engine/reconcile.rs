@@ -2,6 +2,7 @@
 //! the state's one writer, so that it is done once however many look.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::containers::View;
 use super::{Engine, Error, Result};
 use crate::model::signal;
 use crate::model::time::{self, SECOND};
+use crate::monitor::client;
 use crate::state::atomic::{self, Durability};
 use crate::state::claim::{Claim, Process};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
@@ -21,6 +23,8 @@ use crate::sys::{pidfd, process};
 
 /// How long a process may take to end that was killed, and a monitor to write down that its container ended.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a monitor may take to end that has hung up, or been told to.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// A container's records, by its id, after finishing what a killed process left.
@@ -34,6 +38,23 @@ impl Engine {
             Err(err) if err.is_unreadable() => Ok(self.dead(id, &err)),
             Err(err) => Err(err.into()),
         }
+    }
+
+    /// The same for one whose monitor has hung up: when that has ended altogether.
+    ///
+    /// # Errors
+    /// As [`Engine::view`]; the monitor does not end.
+    pub(in crate::engine) fn view_after_monitor(&self, id: &str) -> Result<View> {
+        let paths = self.home.container(id);
+        if Lock::is_held(&paths.monitor_lock())? {
+            // While none can begin, who has the lock either listens, and is another one, or is about to end.
+            let gate = freed(&paths.monitor_gate())?;
+            if client::connect(&self.home, id)?.is_none() {
+                freed(&paths.monitor_lock())?;
+            }
+            drop(gate);
+        }
+        self.view(id)
     }
 
     /// A container whose record cannot be read: what is known without it.
@@ -183,6 +204,16 @@ impl Engine {
         }
         let _ = fs::remove_file(paths.monitor_socket());
         Ok(state)
+    }
+}
+
+/// A lock that a monitor has, once that has ended; none if the file went with its directory.
+fn freed(path: &Path) -> Result<Option<Lock>> {
+    match Lock::exclusive_within(path, MONITOR_PATIENCE) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Err(state::Error::Missing(_)) => Ok(None),
+        Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
+        Err(err) => Err(err.into()),
     }
 }
 

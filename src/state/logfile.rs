@@ -85,6 +85,11 @@ impl LogReader {
         Ok(Self { path, selection, file, offset, buf, start: 0, end: 0, text: Vec::new(), done: false })
     }
 
+    /// Whether an entry past `until` was met: nothing more will come.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// The next entry; none at the present end. After that the call may be repeated when the log's directory has
     /// changed. Lines that are no entries are passed over.
     pub fn next_entry(&mut self) -> Option<Entry<'_>> {
@@ -106,6 +111,15 @@ impl LogReader {
             let time = std::str::from_utf8(&self.buf[from + time.0..from + time.1]).unwrap_or_default();
             return Some(Entry { stream, bytes: &self.text, time });
         }
+    }
+
+    /// Gives back the room to read in, but for what is held of an unfinished line: at rest a reader is small.
+    pub fn rest(&mut self) {
+        self.buf.drain(..self.start);
+        self.buf.truncate(self.end - self.start);
+        self.buf.shrink_to_fit();
+        (self.start, self.end) = (0, self.buf.len());
+        self.text = Vec::new();
     }
 
     /// Bounds in `buf` of the next whole line, without its newline.

@@ -137,20 +137,31 @@ impl Drop for Inotify {
     }
 }
 
-/// Waits until the first descriptor is readable or the second one is: whether it was the first.
+/// Waits until one of these descriptors is readable, or hung up: true; or until `gone` is: false.
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn readable_before(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(first, PollFlags::IN), PollFd::from_borrowed_fd(second, PollFlags::IN)];
+pub fn readable_before<'a>(
+    these: impl IntoIterator<Item = BorrowedFd<'a>>,
+    gone: Option<BorrowedFd<'a>>,
+) -> io::Result<bool> {
+    let all = gone.into_iter().chain(these);
+    let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     loop {
         match rustix::event::poll(&mut fds, None) {
-            Ok(_) if !fds[1].revents().is_empty() => return Ok(false),
-            Ok(_) if !fds[0].revents().is_empty() => return Ok(true),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) if gone.is_some() && !fds[0].revents().is_empty() => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
             Err(err) => return Err(err.into()),
         }
     }
+}
+
+/// Whether a descriptor is readable now, or hung up.
+pub fn is_readable(fd: impl AsFd) -> bool {
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))).is_ok_and(|ready| ready > 0)
 }
 
 impl AsFd for Inotify {

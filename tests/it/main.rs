@@ -19,6 +19,7 @@ mod bad_input;
 mod command_line;
 mod context;
 mod crash_points;
+mod crowd;
 mod depth;
 mod docker_py;
 mod dockerd;

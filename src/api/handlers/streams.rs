@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::api::types::ById;
-use crate::api::types::containers::WaitReply;
+use crate::api::types::containers::{WaitError, WaitReply};
 use crate::api::{ApiError, ClientSocket, Cx, Hijack, JsonLines, Output, Path, Query, Raw, Stream, hijack};
 use crate::engine::containers::{AttachOptions, Condition, LogOptions, Logs, Round};
 use crate::engine::{self};
@@ -109,7 +109,7 @@ fn send_logs(logs: &mut Logs, timestamps: bool, out: &mut Output) -> engine::Res
     out.flush()?;
     let gone = out.gone_owned()?;
     let tty = logs.tty;
-    let mut batch = Vec::with_capacity(BATCH + (64 << 10));
+    let mut batch = Vec::new();
     loop {
         let round = logs.read(|entry| {
             frame(entry, tty, timestamps, &mut batch);
@@ -121,7 +121,9 @@ fn send_logs(logs: &mut Logs, timestamps: bool, out: &mut Output) -> engine::Res
             Round::More => {}
             Round::End => return Ok(()),
             Round::Later => {
-                if !readable_before(logs.as_fd(), gone.as_fd())? {
+                // Many may follow for long.
+                batch = Vec::new();
+                if !readable_before(logs.wakes(), Some(gone.as_fd()))? {
                     return Ok(());
                 }
             }
@@ -162,15 +164,25 @@ pub async fn wait(cx: Cx, path: Path<ById>, q: Query<WaitQuery>) -> Result<Strea
         // The client starts the container when it has the headers: from here on every end is seen.
         std::io::Write::flush(out)?;
         let gone = out.gone_owned()?;
-        loop {
+        let mut wait = || loop {
             if let Some(code) = waiter.poll()? {
-                out.json(&WaitReply { status_code: i64::from(code), error: None })?;
-                return Ok(());
+                return Ok(Some(code));
             }
-            if !readable_before(waiter.as_fd(), gone.as_fd())? {
-                return Ok(());
+            if !readable_before(waiter.wakes(), Some(gone.as_fd()))? {
+                return Ok(None);
+            }
+        };
+        // The status is sent: an error is told as dockerd tells it, or it would look like an exit code of 0.
+        match wait() {
+            Ok(Some(code)) => out.json(&WaitReply { status_code: i64::from(code), error: None })?,
+            Ok(None) => {}
+            Err(err) => {
+                let err: engine::Error = err;
+                let error = Some(WaitError { message: err.to_string() });
+                out.json(&WaitReply { status_code: -1, error })?;
             }
         }
+        Ok(())
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::run::Run;
 use crate::engine::{Engine, Error, Result};
 use crate::state::logfile::{Entry, LogReader, Selection, Stream};
 use crate::sys::inotify::{Inotify, Mask};
@@ -19,17 +20,15 @@ pub struct LogOptions {
     pub selection: Selection,
 }
 
-/// A log being read. Readable when [`Logs::next_entry`] may have more.
+/// A log being read. [`Logs::read`] may have more when one of [`Logs::wakes`] is readable.
 #[derive(Debug)]
 pub struct Logs {
-    engine: Engine,
-    id: String,
     /// Whether it is a terminal's.
     pub tty: bool,
     options: LogOptions,
     reader: LogReader,
-    inotify: Inotify,
-    ended: bool,
+    /// What a follower is told by: changes of the log, and the end.
+    follow: Option<(Inotify, Run)>,
 }
 
 /// How a round of reading ended.
@@ -37,7 +36,7 @@ pub struct Logs {
 pub enum Round {
     /// There is more at once.
     More,
-    /// Nothing for now: wait until the descriptor is readable.
+    /// Nothing for now: wait until a descriptor is readable.
     Later,
     /// Nothing any more.
     End,
@@ -57,14 +56,19 @@ impl Engine {
             return Err(Error::NotImplemented("configured logging driver does not support reading".to_owned()));
         }
         let paths = self.home.container(&view.record.id);
-        let inotify = Inotify::new().map_err(Error::system("cannot watch the log"))?;
-        if options.follow {
-            let mask = Mask::MODIFY | Mask::CREATE | Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF;
-            inotify.watch(&paths.data, mask).map_err(Error::system("cannot watch the log"))?;
-        }
+        let follow = match options.follow {
+            true => {
+                let changes = Inotify::new().map_err(Error::system("cannot watch the log"))?;
+                let mask = Mask::MODIFY | Mask::CREATE | Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF;
+                changes.watch(&paths.data, mask).map_err(Error::system("cannot watch the log"))?;
+                let run = Run::ask(self, &view.record.id)?;
+                // A monitor may live that nobody has told to start.
+                self.container(&view.record.id)?.state.is_running().then_some((changes, run))
+            }
+            false => None,
+        };
         let reader = LogReader::open(&paths.log(), options.selection.clone())?;
-        let (id, tty) = (view.record.id.clone(), view.record.config.tty);
-        Ok(Logs { engine: self.clone(), id, tty, options, reader, inotify, ended: false })
+        Ok(Logs { tty: view.record.config.tty, options, reader, follow })
     }
 }
 
@@ -78,19 +82,23 @@ impl Logs {
         if !self.read_present(&mut sink)? {
             return Ok(Round::More);
         }
-        if self.ended || !self.options.follow {
+        if self.reader.is_done() {
             return Ok(Round::End);
         }
-        self.inotify.drain().map_err(Error::system("cannot watch the log"))?;
-        // As a wait does: the lock file of a monitor that is killed is closed, and nothing else tells of it.
-        let _ = self.inotify.watch(&self.engine.home.container(&self.id).run, Mask::CLOSE_WRITE);
+        let Some((changes, run)) = &mut self.follow else { return Ok(Round::End) };
+        changes.drain().map_err(Error::system("cannot watch the log"))?;
         // Looked at before the last read: what was printed before the end was recorded is then read.
-        self.ended = !self.engine.view(&self.id).is_ok_and(|view| view.state.is_running());
+        if run.is_over()? {
+            self.follow = None;
+        }
         // Something may have come between the read and the drain, and will not be told again.
         match self.read_present(&mut sink)? {
             false => Ok(Round::More),
-            true if self.ended => Ok(Round::End),
-            true => Ok(Round::Later),
+            true if self.follow.is_none() => Ok(Round::End),
+            true => {
+                self.reader.rest();
+                Ok(Round::Later)
+            }
         }
     }
 
@@ -109,8 +117,9 @@ impl Logs {
     }
 }
 
-impl AsFd for Logs {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+impl Logs {
+    /// What becomes readable when there may be more.
+    pub fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.follow.iter().flat_map(|(changes, run)| std::iter::once(changes.as_fd()).chain(run.answer()))
     }
 }

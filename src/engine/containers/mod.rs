@@ -14,6 +14,7 @@ mod merge;
 mod remove;
 mod request;
 mod root;
+mod run;
 mod start;
 mod stop;
 mod top;

@@ -132,20 +132,11 @@ impl Engine {
                 Err(err) => return Err(err.into()),
             }
         }
-        self.await_monitor_end(&view.record.id)?;
-        match self.view(&view.record.id) {
+        match self.view_after_monitor(&view.record.id) {
             Ok(after) if after.state.is_running() => Err(Error::System("the container does not end".to_owned())),
-            _ => Ok(told),
+            Ok(_) | Err(Error::State(state::Error::Missing(_))) => Ok(told),
+            Err(err) => Err(err),
         }
-    }
-
-    /// Waits until no monitor holds the container's lock: after that nobody else writes in its directories.
-    pub(super) fn await_monitor_end(&self, id: &str) -> Result<()> {
-        let path = self.home.container(id).monitor_lock();
-        if Lock::is_held(&path)? {
-            after_monitor(&path)?;
-        }
-        Ok(())
     }
 
     /// Whether a monitor lives that has the container's process.

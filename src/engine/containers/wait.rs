@@ -1,13 +1,15 @@
 //! Waiting for a container's end.
 //!
-//! A wait needs no monitor and no process in between: it watches the container's directory with inotify(7), where the
-//! monitor commits the end by rename(2). A container that is removed as it ends takes its record along; its exit code
-//! is then in the event log, which is written before.
+//! The monitor answers who asks it, once the end is committed and cleaned up after (see [`super::run`]). A container that
+//! does not run has none: the next start, and a removal, are seen in its directory with inotify(7), where both are a
+//! rename(2). One that is removed as it ends takes its record along; its exit code is then in the event log, which is
+//! written before.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
+use super::run::{Now, Run};
 use crate::engine::{Engine, Error, Result};
-use crate::state::{self, events};
+use crate::state::events;
 use crate::sys::inotify::{Inotify, Mask};
 
 /// What to wait for.
@@ -21,36 +23,46 @@ pub enum Condition {
     Removed,
 }
 
-/// A wait under way. Readable when [`Waiter::poll`] may have an answer.
+/// A wait under way. [`Waiter::poll`] may have an answer when one of [`Waiter::wakes`] is readable.
 #[derive(Debug)]
 pub struct Waiter {
-    engine: Engine,
-    id: String,
+    run: Run,
     condition: Condition,
+    /// The answer, if it was there from the beginning: a monitor may live all the same, that nobody has told to start.
+    over: Option<i32>,
     /// Ends before the wait began.
     exits: u64,
     /// The last exit code that was seen.
     last: Option<i32>,
-    inotify: Inotify,
+    /// Tells of what happens while no monitor lives; none where that is not waited for.
+    changes: Option<Inotify>,
 }
 
 impl Engine {
     /// Begins to wait: whatever happens after this call is seen.
     ///
     /// # Errors
-    /// Not found.
+    /// Not found; the monitor cannot take one more client.
     pub fn wait(&self, name: &str, condition: Condition) -> Result<Waiter> {
         let id = self.find(name)?;
-        let inotify = Inotify::new().map_err(Error::system("cannot watch the container"))?;
-        let paths = self.home.container(&id);
         let missing = |err: std::io::Error| match err.kind() {
             std::io::ErrorKind::NotFound => Error::no_container(name),
             _ => Error::System(format!("cannot watch the container: {err}")),
         };
-        inotify.watch(&paths.data, Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF).map_err(missing)?;
-        let view = self.view(&id).map_err(Error::vanished(name))?;
-        let last = (view.state.exits > 0).then_some(view.state.exit_code);
-        Ok(Waiter { engine: self.clone(), id, condition, exits: view.state.exits, last, inotify })
+        let changes = match condition {
+            Condition::NotRunning => None,
+            _ => {
+                let changes = Inotify::new().map_err(Error::system("cannot watch the container"))?;
+                let mask = Mask::MOVED_TO | Mask::MOVE_SELF | Mask::DELETE_SELF;
+                changes.watch(&self.home.container(&id).data, mask).map_err(missing)?;
+                Some(changes)
+            }
+        };
+        let run = Run::ask(self, &id)?;
+        let state = self.view(&id).map_err(Error::vanished(name))?.state;
+        let last = (state.exits > 0).then_some(state.exit_code);
+        let over = (condition == Condition::NotRunning && !state.is_running()).then_some(state.exit_code);
+        Ok(Waiter { over, run, condition, exits: state.exits, last, changes })
     }
 }
 
@@ -58,37 +70,49 @@ impl Waiter {
     /// The exit code, if the end has come.
     ///
     /// # Errors
-    /// Those of the state.
+    /// Those of the state; the monitor cannot take one more client.
     pub fn poll(&mut self) -> Result<Option<i32>> {
-        self.inotify.drain().map_err(Error::system("cannot watch the container"))?;
-        // A monitor that is killed cannot tell; but the kernel then closes its lock file, which was open to write.
-        // The directory is made by the first start: so the watch is asked for again and again, which costs nothing.
-        let _ = self.inotify.watch(&self.engine.home.container(&self.id).run, Mask::CLOSE_WRITE);
-        let state = match self.engine.view(&self.id) {
-            Ok(view) => view.state,
-            Err(Error::State(state::Error::Missing(_))) => return Ok(Some(self.after_removal())),
-            Err(err) => return Err(err),
-        };
-        if state.exits > self.exits {
-            self.last = Some(state.exit_code);
+        if self.over.is_some() {
+            return Ok(self.over);
         }
-        Ok(match self.condition {
-            Condition::NotRunning if !state.is_running() => Some(state.exit_code),
-            Condition::NextExit if state.exits > self.exits => self.last,
-            _ => None,
-        })
+        if let Some(changes) = &self.changes {
+            changes.drain().map_err(Error::system("cannot watch the container"))?;
+        }
+        loop {
+            match self.run.look()? {
+                Now::Asked => return Ok(None),
+                Now::Removed => return Ok(Some(self.after_removal())),
+                Now::Ended(code) => {
+                    self.last = Some(code);
+                    if self.condition != Condition::Removed {
+                        return Ok(self.last);
+                    }
+                }
+                Now::Record(state) => {
+                    let ended = state.exits > self.exits;
+                    if ended {
+                        self.last = Some(state.exit_code);
+                    }
+                    match self.condition {
+                        Condition::NotRunning if ended || !state.is_running() => return Ok(Some(state.exit_code)),
+                        Condition::NextExit if ended => return Ok(self.last),
+                        _ if self.run.is_asked() => {}
+                        _ => return Ok(None),
+                    }
+                }
+            }
+        }
     }
 
     /// The container is gone: its last end is in the event log, or it never ran.
     fn after_removal(&self) -> i32 {
-        let code = events::last(&self.engine.home, &self.id, "die")
+        let code = events::last(&self.run.engine().home, self.run.id(), "die")
             .and_then(|event| event.actor.attributes.get("exitCode")?.parse().ok());
         code.or(self.last).unwrap_or(0)
     }
-}
 
-impl AsFd for Waiter {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+    /// What becomes readable when there is something to see: the monitor's answer, or else a change.
+    pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.run.answer().or_else(|| self.changes.as_ref().map(std::os::fd::AsFd::as_fd))
     }
 }
