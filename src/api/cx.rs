@@ -70,7 +70,7 @@ impl Cx {
         &self,
         write: impl FnOnce(&Engine, &mut Output) -> engine::Result<()> + Send + 'static,
     ) -> Result<Stream<M>, ApiError> {
-        let (engine, job) = self.0.access.enter()?;
+        let (engine, job) = self.0.access.enter_stream()?;
         let body = body::stream(job, M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
         Ok(Stream::new(body))
     }

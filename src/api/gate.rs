@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::ApiError;
-use super::work::{Job, Work};
+use super::work::{Job, STREAMS, Work};
 use crate::engine::Engine;
 use crate::model::ErrorKind;
 
@@ -86,6 +86,21 @@ impl Access {
     /// # Errors
     /// The namespaces cannot be entered.
     pub fn enter(&self) -> Result<(Arc<Engine>, Job), ApiError> {
+        self.open()?;
+        Ok((Arc::clone(&self.engine), self.work.begin()))
+    }
+
+    /// The same for a stream, which may go on for ever.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn enter_stream(&self) -> Result<(Arc<Engine>, Job), ApiError> {
+        self.open()?;
+        let full = || ApiError::new(ErrorKind::Unavailable, format!("{STREAMS} clients follow or wait already"));
+        Ok((Arc::clone(&self.engine), self.work.begin_stream().ok_or_else(full)?))
+    }
+
+    fn open(&self) -> Result<(), ApiError> {
         if self.gate.open()? {
             let (engine, job) = (Arc::clone(&self.engine), self.work.begin());
             tokio::task::spawn_blocking(move || {
@@ -93,6 +108,6 @@ impl Access {
                 engine.recover();
             });
         }
-        Ok((Arc::clone(&self.engine), self.work.begin()))
+        Ok(())
     }
 }

@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+/// Streams that may go on at a time: each has a thread of its own, and calls must find one, too.
+pub const STREAMS: usize = 4000;
+
 /// Counts exchanges and engine calls in progress. Streams are counted apart: a request to terminate does not wait
 /// for them.
 #[derive(Debug, Default)]
 pub struct Work {
     short: AtomicUsize,
     streams: AtomicUsize,
+    /// Threads that are taken, or about to be, by streams.
+    threads: AtomicUsize,
     changed: Notify,
 }
 
@@ -19,13 +24,23 @@ pub struct Work {
 pub struct Job {
     work: Arc<Work>,
     stream: bool,
+    thread: bool,
 }
 
 impl Work {
     /// Begins a piece of work that ends by itself.
     pub fn begin(self: &Arc<Self>) -> Job {
         self.short.fetch_add(1, Ordering::SeqCst);
-        Job { work: Arc::clone(self), stream: false }
+        Job { work: Arc::clone(self), stream: false, thread: false }
+    }
+
+    /// Begins a piece of work that will be a stream of a thread's; none if there are too many.
+    pub fn begin_stream(self: &Arc<Self>) -> Option<Job> {
+        let place = |taken| (taken < STREAMS).then_some(taken + 1);
+        self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, place).ok()?;
+        let mut job = self.begin();
+        job.thread = true;
+        Some(job)
     }
 
     /// How many pieces are in progress that end by themselves.
@@ -64,6 +79,9 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if self.thread {
+            self.work.threads.fetch_sub(1, Ordering::SeqCst);
+        }
         let counter = if self.stream { &self.work.streams } else { &self.work.short };
         counter.fetch_sub(1, Ordering::SeqCst);
         self.work.changed.notify_one();

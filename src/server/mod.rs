@@ -22,7 +22,7 @@ use self::conn::Conn;
 use self::listen::Listener;
 use crate::api::dispatch::Api;
 use crate::api::gate::{Access, Gate};
-use crate::api::work::Work;
+use crate::api::work::{STREAMS, Work};
 use crate::engine::Engine;
 use crate::sys::memory;
 
@@ -30,8 +30,13 @@ pub use error::Error;
 
 /// How long requests may take to end after a request to terminate.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
-/// Engine calls at a time. A waiting one costs a thread that sleeps; hundreds of clients may wait at once.
-const THREADS: usize = 4096;
+/// Engine calls at a time. One that waits, as a stream does, costs a thread that sleeps.
+const THREADS: usize = STREAMS + 96;
+/// How long a thread waits for another call, and its memory with it.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Connections after which memory is given back, and how long nothing may have happened then: threads have ended.
+const MANY: usize = 64;
+const QUIET: Duration = Duration::from_secs(3);
 /// Open files that this process may have, if the host allows it: each waiting client takes a few. Not more, because
 /// monitors and their containers inherit it, and programs exist that close every number up to the limit.
 const FILES: u64 = 65536;
@@ -64,6 +69,7 @@ pub fn run(engine: Engine, gate: Gate, options: &Options) -> Result<(), Error> {
         .enable_all()
         .max_blocking_threads(THREADS)
         .thread_stack_size(THREAD_STACK)
+        .thread_keep_alive(KEEP_ALIVE)
         .build()?;
     let result = runtime.block_on(async { Server::new(engine, gate, listener)?.serve(options.idle_timeout).await });
     // Whatever still runs was given its time: do not wait for it again.
@@ -115,14 +121,16 @@ impl Server {
         terminate: &mut Signal,
         interrupt: &mut Signal,
     ) -> Result<End, Error> {
-        let (mut quiet_since, mut full) = (Instant::now(), false);
+        let (mut quiet_since, mut full, mut many) = (Instant::now(), false, 0);
         loop {
             let deadline = match idle_timeout {
                 Some(timeout) if self.work.all() == 0 => Some(quiet_since + timeout),
                 _ => None,
             };
+            let rest = (many >= MANY && self.work.all() < MANY).then(|| quiet_since + QUIET);
             tokio::select! {
                 incoming = self.incoming.accept() => {
+                    many += 1;
                     match incoming {
                         Ok((stream, _)) => {
                             full = false;
@@ -139,6 +147,12 @@ impl Server {
                     quiet_since = Instant::now();
                 }
                 () = self.work.changed() => quiet_since = Instant::now(),
+                // What many clients needed at once the allocator would keep.
+                () = until(rest) => {
+                    many = 0;
+                    self.conns = self.conns.drain(..).filter(|conn| conn.strong_count() > 0).collect();
+                    memory::trim();
+                }
                 () = until(deadline) => {
                     if self.may_exit() {
                         if self.listener.is_passed() {
