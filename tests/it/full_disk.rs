@@ -12,46 +12,53 @@ use super::harness::Env;
 use super::process::{Process, eventually};
 
 /// An API whose data directory is a small disk.
-struct Disk {
-    env: Env,
+pub struct Disk {
+    pub env: Env,
     shell: Process,
     said: usize,
 }
 
 /// A way to have no room.
 #[derive(Clone, Copy, Debug)]
-enum Want {
+pub enum Want {
     Blocks,
     Inodes,
     Writing,
 }
 
 impl Disk {
-    fn new() -> Disk {
+    pub fn new() -> Disk {
         let env = Env::bare();
         std::fs::create_dir_all(env.run_dir()).unwrap();
         let mut command = env.command(env.program());
         let shell = Process::start(command.args(["unshare", "sh"]).env("PIERLESS_LOG", "debug"));
         let mut disk = Disk { env, shell, said: 0 };
-        let (data, program, socket) = (disk.data(), disk.env.program(), disk.env.socket());
+        let data = disk.data();
         disk.sh(&format!(
             "mkdir -p {d} && mount -t tmpfs -o size=64m,nr_inodes=20000,mode=700 tmpfs {d}",
             d = data.display()
         ));
-        let serve = format!("{} serve --idle-timeout 0 --socket {}", program.display(), socket.display());
-        disk.sh(&format!("PIERLESS_DATA={} {serve} </dev/null >/dev/null &", data.display()));
-        eventually("the API answers", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        disk.serve();
         disk.env.docker(["load", "-q", "-i", fixtures::busybox().to_str().unwrap()]).ok();
         disk
     }
 
-    fn data(&self) -> PathBuf {
+    /// Starts an API process that never goes idle, and waits until it answers.
+    #[track_caller]
+    pub fn serve(&mut self) {
+        let (data, program, socket) = (self.data(), self.env.program(), self.env.socket());
+        let serve = format!("{} serve --idle-timeout 0 --socket {}", program.display(), socket.display());
+        self.sh(&format!("PIERLESS_DATA={} {serve} </dev/null >/dev/null &", data.display()));
+        eventually("the API answers", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    }
+
+    pub fn data(&self) -> PathBuf {
         self.env.base().join("d")
     }
 
     /// Has the shell beside the API do something, and gives what that prints.
     #[track_caller]
-    fn sh(&mut self, line: &str) -> String {
+    pub fn sh(&mut self, line: &str) -> String {
         self.said += 1;
         let (begin, end) = (format!("<{}>", self.said), format!("</{}>", self.said));
         self.shell.send(format!("echo '{begin}'\n{{\n{line}\n}} || echo failed\necho '{end}'\n").as_bytes());
@@ -70,7 +77,8 @@ impl Disk {
         numbers.next().unwrap() - numbers.next().unwrap()
     }
 
-    fn fill(&mut self, want: Want) {
+    #[track_caller]
+    pub fn fill(&mut self, want: Want) {
         self.leave(want, 0);
     }
 
@@ -84,22 +92,23 @@ impl Disk {
     }
 
     /// Leaves so many blocks, or inodes, free.
+    #[track_caller]
     fn leave(&mut self, want: Want, free: u64) {
-        let size = self.used_of(want) + free;
-        let options = match want {
-            Want::Blocks => format!("size={}", size * 4096),
-            Want::Inodes => format!("nr_inodes={size}"),
-            Want::Writing => "ro".to_owned(),
-        };
         let data = self.data();
-        // Not read-only yet, while somebody ends who has a file open.
-        let mount = format!("mount -o remount,{options} {} 2>/dev/null", data.display());
-        self.sh(&format!(
-            "n=0; until {mount}; do n=$((n + 1)); [ $n -lt 600 ] && sleep 0.05 || break; done; [ $n -lt 600 ]"
-        ));
+        eventually("there is no room", || {
+            let size = self.used_of(want) + free;
+            let options = match want {
+                Want::Blocks => format!("size={}", size * 4096),
+                Want::Inodes => format!("nr_inodes={size}"),
+                Want::Writing => "ro".to_owned(),
+            };
+            // Refused if more is used by now, or while somebody ends who has a file open.
+            let mount = format!("mount -o remount,{options} {} 2>/dev/null && echo done || :", data.display());
+            self.sh(&mount).contains("done")
+        });
     }
 
-    fn make_room(&mut self) {
+    pub fn make_room(&mut self) {
         let data = self.data();
         self.sh(&format!("mount -o remount,rw,size=64m,nr_inodes=20000 {}", data.display()));
     }
@@ -133,7 +142,7 @@ impl Drop for Disk {
         if let Some(shell) = &mut self.shell.stdin {
             use std::io::Write;
             // The API with its containers: monitors end with these.
-            let _ = shell.write_all(b"kill %1; exit\n");
+            let _ = shell.write_all(b"kill $!; exit\n");
         }
     }
 }

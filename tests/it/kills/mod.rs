@@ -5,6 +5,7 @@
 //! `PIERLESS_KILL_SEED` repeats the choices of a run that failed: `tests/run.sh --test it -- kills::`. A room that wants
 //! to be attacked adds a workload; a fact that it promises is a [`Told`] and a line in `invariants`.
 
+mod disk;
 mod invariants;
 mod told;
 mod workloads;
@@ -15,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::{Env, Seen};
+use invariants::Look;
 use told::Told;
 use workloads::{Client, WORKLOADS};
 
@@ -79,14 +81,19 @@ fn victims(random: &mut Random) -> Vec<Victim> {
     if random.next(2) == 0 || first == second { vec![first] } else { vec![first, second] }
 }
 
-/// Attacks one workload until the bound; every round's end is checked, and everything can be removed.
-fn attack(name: &str) {
-    let (_, workload) = WORKLOADS.iter().find(|(known, _)| *known == name).unwrap();
+/// How many rounds are asked for, if so many are, and the seed.
+fn asked(name: &str) -> (Option<u64>, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let rounds = number("PIERLESS_KILL_ROUNDS");
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = number("PIERLESS_KILL_SEED").unwrap_or(u64::from(clock.subsec_nanos())).max(1);
     eprintln!("{name}: PIERLESS_KILL_SEED={seed}");
+    (number("PIERLESS_KILL_ROUNDS"), seed)
+}
+
+/// Attacks one workload until the bound; every round's end is checked, and everything can be removed.
+fn attack(name: &str) {
+    let (_, workload) = WORKLOADS.iter().find(|(known, _)| *known == name).unwrap();
+    let (rounds, seed) = asked(name);
     let mut random = Random(seed);
     let mut env = Env::with_busybox();
     let undisturbed = {
@@ -94,7 +101,9 @@ fn attack(name: &str) {
         let start = Instant::now();
         workload(&Client::new(&env, &told, "first"));
         let took = start.elapsed();
-        invariants::check(&env, &told, &[], &format!("{name}, not attacked"));
+        let what = format!("{name}, not attacked");
+        invariants::check(Look { env: &env, hit: &[], what: &what, full: false }, &told);
+        invariants::nothing_left(&env, &what);
         took
     };
     let start = Instant::now();
@@ -124,7 +133,8 @@ fn attack(name: &str) {
             }
         });
         let what = format!("seed {seed}: {name}, round {round}: {hit:?} of {victims:?} killed after {delay:?}");
-        invariants::check(&env, &told, &hit, &what);
+        invariants::check(Look { env: &env, hit: &hit, what: &what, full: false }, &told);
+        invariants::nothing_left(&env, &what);
     }
     eprintln!("{name}: {round} rounds");
 }
