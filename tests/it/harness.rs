@@ -129,6 +129,8 @@ impl Env {
     /// `kill -9` of the API process.
     pub fn kill_server(&mut self) {
         self.server.take().unwrap().kill();
+        // A child that it was just making may keep its socket until it has become a monitor.
+        eventually("nobody serves", || std::os::unix::net::UnixStream::connect(self.socket()).is_err());
     }
 
     pub fn docker_command<'a>(&self, arguments: impl AsRef<[&'a str]>) -> Command {

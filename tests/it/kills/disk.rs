@@ -26,7 +26,7 @@ fn kill_one(disk: &mut Disk, victim: Victim) -> bool {
     };
     let killed = pids.iter().filter(|pid| kill(Pid::from_raw(**pid), Signal::SIGKILL).is_ok()).count();
     if victim == Victim::Api {
-        // Its first thread may have ended before the others, which keep the socket.
+        // Its first thread may have ended before the others, which keep the socket, as may a child that becomes a monitor.
         eventually("nobody serves", || std::os::unix::net::UnixStream::connect(disk.env.socket()).is_err());
         disk.serve();
     }

@@ -71,10 +71,13 @@ impl<'a> Client<'a> {
         Some(id)
     }
 
-    fn start(&self, id: &str) {
-        if self.post(&format!("/containers/{id}/start")) == Some(204) {
+    /// Whether that was answered.
+    fn start(&self, id: &str) -> bool {
+        let answer = self.post(&format!("/containers/{id}/start"));
+        if answer == Some(204) {
             self.told.with(id, |known| known.starts += 1);
         }
+        answer.is_some()
     }
 
     fn wait(&self, id: &str) {
@@ -124,11 +127,13 @@ fn run_and_remove(client: &Client<'_>) {
     for n in 0..3 {
         let script = if n == 2 { "sleep 1000; true" } else { "exit 7" };
         let Some(id) = client.create(&format!("c{n}"), script, options.clone()) else { continue };
-        client.start(&id);
+        let answered = client.start(&id);
         if n == 2 {
             client.kill(&id);
         }
-        client.wait(&id);
+        if answered {
+            client.wait(&id);
+        }
     }
 }
 
@@ -137,9 +142,11 @@ fn stop_and_start(client: &Client<'_>) {
     client.start(&id);
     client.post(&format!("/containers/{id}/stop?t=0"));
     client.start(&id);
-    client.post(&format!("/containers/{id}/restart?t=0"));
-    client.kill(&id);
-    client.wait(&id);
+    // What was not answered may still begin, behind the back of a kill, and is then not waited for.
+    if client.post(&format!("/containers/{id}/restart?t=0")).is_some() {
+        client.kill(&id);
+        client.wait(&id);
+    }
     client.start(&id);
 }
 
