@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::reference::{Reference, sha256_hex};
 
-use super::config::host_architecture;
+use super::manifest::{self, Document, Member, is_attestation};
 use super::meta::Descriptor;
 use super::platform::Platform;
 use super::spool::Spooled;
@@ -49,24 +49,6 @@ struct DockerEntry {
     tags: Option<Vec<String>>,
     #[serde(rename = "Layers")]
     layers: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OciDescriptor {
-    #[serde(flatten)]
-    blob: Descriptor,
-    platform: Option<Platform>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-/// An index or a manifest: which one, its fields tell.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct OciDocument {
-    manifests: Option<Vec<OciDescriptor>>,
-    config: Option<OciDescriptor>,
-    layers: Option<Vec<OciDescriptor>>,
 }
 
 impl Files {
@@ -127,7 +109,11 @@ impl Files {
         read(&file.path)
     }
 
-    fn json<T: for<'de> Deserialize<'de>>(&self, path: &[u8]) -> Result<T> {
+    /// A small file of JSON that the archive refers to.
+    ///
+    /// # Errors
+    /// As [`Files::read`]; or it is none.
+    pub fn json<T: for<'de> Deserialize<'de>>(&self, path: &[u8]) -> Result<T> {
         serde_json::from_slice(&self.read(path)?)
             .map_err(|err| Error::Archive(format!("invalid archive: {}: {err}", String::from_utf8_lossy(path))))
     }
@@ -175,14 +161,14 @@ impl Files {
 
     fn manifests_by_config(&self) -> BTreeMap<String, (Vec<u8>, Descriptor)> {
         let mut found = BTreeMap::new();
-        let mut open = match self.json::<OciDocument>(b"index.json") {
+        let mut open = match self.json::<Document>(b"index.json") {
             Ok(index) => index.manifests.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         for _ in 0..MAX_DEPTH * MAX_DEPTH {
             let Some(descriptor) = open.pop() else { break };
             let Ok(path) = blob_path(&descriptor.blob.digest) else { continue };
-            let Ok(document) = self.json::<OciDocument>(&path) else { continue };
+            let Ok(document) = self.json::<Document>(&path) else { continue };
             open.extend(document.manifests.unwrap_or_default());
             if let Some(hex) = document.config.as_ref().and_then(|config| sha256_hex(&config.blob.digest)) {
                 found.insert(hex.to_owned(), (path, descriptor.blob));
@@ -192,8 +178,8 @@ impl Files {
     }
 
     fn oci_plans(&self, platform: Option<&Platform>) -> Result<Vec<Plan>> {
-        let index: OciDocument = self.json(b"index.json")?;
-        let mut groups: Vec<(Vec<Reference>, Vec<OciDescriptor>)> = Vec::new();
+        let index: Document = self.json(b"index.json")?;
+        let mut groups: Vec<(Vec<Reference>, Vec<Member>)> = Vec::new();
         for descriptor in index.manifests.unwrap_or_default() {
             let names = names_of(&descriptor)?;
             match groups.iter_mut().find(|(have, _)| *have == names) {
@@ -214,7 +200,7 @@ impl Files {
 
     fn oci_plan(
         &self,
-        descriptor: OciDescriptor,
+        descriptor: Member,
         names: &[Reference],
         platform: Option<&Platform>,
         depth: usize,
@@ -223,7 +209,7 @@ impl Files {
             return Ok(None);
         }
         let path = blob_path(&descriptor.blob.digest)?;
-        let document: OciDocument = self.json(&path)?;
+        let document: Document = self.json(&path)?;
         if let Some(manifests) = document.manifests {
             if depth >= MAX_DEPTH {
                 return Err(Error::Archive("invalid archive: indexes too deep".to_owned()));
@@ -246,27 +232,17 @@ impl Files {
 
     /// Of several for different machines: the one that is asked for, else this machine's, else the only one. Those
     /// whose blobs were left out of the archive do not count.
-    fn choose(&self, mut members: Vec<OciDescriptor>, platform: Option<&Platform>) -> Result<OciDescriptor> {
+    fn choose(&self, mut members: Vec<Member>, platform: Option<&Platform>) -> Result<Member> {
         members.retain(|member| {
             let there = blob_path(&member.blob.digest).is_ok_and(|path| self.get(&path).is_some());
             there && !is_attestation(member)
         });
-        let host =
-            Platform { os: "linux".to_owned(), architecture: host_architecture().to_owned(), variant: String::new() };
-        let wanted = platform.unwrap_or(&host);
-        let fits = |member: &OciDescriptor| {
-            member.platform.as_ref().is_some_and(|have| {
-                have.os == wanted.os
-                    && have.architecture == wanted.architecture
-                    && (wanted.variant.is_empty() || have.variant == wanted.variant)
-            })
-        };
-        if let Some(at) = members.iter().position(fits) {
-            return Ok(members.swap_remove(at));
-        }
-        match (members.len(), platform) {
-            (1, None) => Ok(members.swap_remove(0)),
-            _ => Err(Error::Archive(format!("no image for {}/{} in the archive", wanted.os, wanted.architecture))),
+        match manifest::choose(&members, platform) {
+            Some(at) => Ok(members.swap_remove(at)),
+            None => {
+                let wanted = platform.cloned().unwrap_or_else(Platform::host);
+                Err(Error::Archive(format!("no image for {}/{} in the archive", wanted.os, wanted.architecture)))
+            }
         }
     }
 }
@@ -280,14 +256,7 @@ fn blob_path(digest: &str) -> Result<Vec<u8>> {
     Ok(format!("blobs/sha256/{hex}").into_bytes())
 }
 
-/// Statements about an image that BuildKit puts beside it.
-fn is_attestation(descriptor: &OciDescriptor) -> bool {
-    let annotated = descriptor.annotations.as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
-    annotated.is_some_and(|kind| kind == "attestation-manifest")
-        || descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
-}
-
-fn names_of(descriptor: &OciDescriptor) -> Result<Vec<Reference>> {
+fn names_of(descriptor: &Member) -> Result<Vec<Reference>> {
     let annotation = |key: &str| descriptor.annotations.as_ref().and_then(|all| all.get(key));
     let whole = annotation("io.containerd.image.name").or_else(|| {
         // A bare word there is a tag of nobody knows which repository.

@@ -8,7 +8,7 @@ use crate::model::ids::{is_full_id, is_id_prefix};
 use crate::model::reference::{Reference, sha256_hex};
 
 use super::config::ImageConfig;
-use super::meta::ImageMeta;
+use super::meta::{Descriptor, ImageMeta};
 use super::{Error, Result, Store};
 
 /// An image with all that a container needs of it.
@@ -78,31 +78,40 @@ pub fn layers_of(store: &Store, chains: &[String]) -> Vec<PathBuf> {
 }
 
 impl Store {
-    /// The id of the image that a person calls so. A name wins over the beginning of an id, as in Docker.
+    /// The id of the image that a person calls so.
     ///
     /// # Errors
     /// As [`resolve`].
     pub fn find(&self, name: &str) -> Result<String> {
+        self.locate(name).map(|(id, _)| id)
+    }
+
+    /// The id of the image that a person calls so, and what that name means to a registry, if it is a name. A name wins
+    /// over the beginning of an id, as in Docker.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn locate(&self, name: &str) -> Result<(String, Option<Descriptor>)> {
         let missing = |shown: String| Err(Error::Missing(shown));
         let bare = name.strip_prefix("sha256:").unwrap_or(name);
         if is_full_id(bare) {
             let id = format!("sha256:{bare}");
-            return self.meta(&id).map(|meta| meta.id).map_err(|err| match err {
+            return self.meta(&id).map(|meta| (meta.id, None)).map_err(|err| match err {
                 Error::Missing(_) => Error::Missing(name.to_owned()),
                 other => other,
             });
         }
         let reference = Reference::parse(name).map(Reference::lookup_key);
         if let Ok(reference) = &reference
-            && let Some(id) = self.read_ref(reference)?
-            && self.meta_path(&id).exists()
+            && let Some(there) = self.read_ref(reference)?
+            && self.meta_path(&there.id).exists()
         {
-            return Ok(id);
+            return Ok((there.id, there.target));
         }
         if is_id_prefix(bare) {
             // Of an ambiguous one nobody knows which is meant: Docker says that there is none.
             if let [id] = self.ids_with_prefix(bare)?.as_slice() {
-                return Ok(id.clone());
+                return Ok((id.clone(), None));
             }
         }
         // A digest names a manifest; an image that was loaded here is also found by its own id after the name.
@@ -112,7 +121,7 @@ impl Store {
             && let Ok(meta) = self.meta(&format!("sha256:{hex}"))
             && self.refs()?.iter().any(|there| there.id == meta.id && there.name.name() == reference.name())
         {
-            return Ok(meta.id);
+            return Ok((meta.id, None));
         }
         missing(reference.familiar())
     }

@@ -118,12 +118,14 @@ impl Used {
                 }
                 Err(err) => return Ok(unknown(&err)),
             };
-            let manifest = meta.manifest.as_ref().map(|manifest| manifest.digest.as_str());
-            let digests = meta.layers.iter().map(|layer| layer.blob.digest.as_str()).chain([meta.id.as_str()]);
-            used.blobs.extend(digests.chain(manifest).filter_map(sha256_hex).map(str::to_owned));
+            used.blobs.extend(meta.blobs().filter_map(sha256_hex).map(str::to_owned));
             used.chains.extend(meta.chains());
             used.images.insert(meta.id);
         }
+        // An index has its image's manifest among others, which are not all here.
+        let targets =
+            store.refs()?.into_iter().filter(|one| used.images.contains(&one.id)).filter_map(|one| one.target);
+        used.blobs.extend(targets.filter_map(|target| sha256_hex(&target.digest).map(str::to_owned)));
         let home = store.home();
         for id in state::store::ids(home)? {
             match state::store::load(home, &id) {

@@ -19,7 +19,8 @@ use super::compress::{self, Format, HEAD};
 use super::config::ImageConfig;
 use super::entries::{Entries, Entry, Kind};
 use super::layers::{Extracted, extract, extract_file};
-use super::meta::{Descriptor, ImageMeta, LayerRef};
+use super::manifest::Document;
+use super::meta::{Descriptor, ImageMeta, LayerRef, Manifest};
 use super::outcome::{Loaded, Progress};
 use super::platform::Platform;
 use super::publish::{Ready, publish};
@@ -296,14 +297,28 @@ fn prepare(
     }
     ready.meta = ImageMeta::new(format!("sha256:{}", config_file.hex), &config, layers);
     ready.blobs.push((config_file.path.clone(), config_file.hex.clone()));
-    if let Some((path, mut descriptor)) = plan.manifest {
-        let file = files.need(&path)?;
-        descriptor.size = file.size;
-        ready.blobs.push((file.path.clone(), file.hex.clone()));
-        ready.meta.manifest = Some(descriptor);
+    if let Some((path, blob)) = plan.manifest {
+        keep_manifest(files, &path, blob, &mut ready)?;
     }
     ready.new_layers = new_layers;
     Ok(ready)
+}
+
+/// Keeps the manifest that an image arrived with, if all that it names arrived, too: only then is it of use to anybody.
+fn keep_manifest(files: &Files, path: &[u8], mut blob: Descriptor, ready: &mut Ready) -> Result<()> {
+    let file = files.need(path)?;
+    let document: Document = files.json(path)?;
+    let names = document.blobs();
+    let here =
+        |one: &Descriptor| sha256_hex(&one.digest).is_some_and(|hex| ready.blobs.iter().any(|(_, have)| have == hex));
+    if !names.iter().all(here) {
+        return Ok(());
+    }
+    blob.size = file.size;
+    ready.blobs.push((file.path.clone(), file.hex.clone()));
+    ready.target = Some(blob.clone());
+    ready.meta.manifests = vec![Manifest { blob, names }];
+    Ok(())
 }
 
 fn check_diff_id(extracted: &Extracted, file: &Spooled, want: &str) -> Result<()> {

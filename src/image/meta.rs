@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::time::Nanos;
 
@@ -30,10 +30,22 @@ pub struct ImageMeta {
     pub labels: BTreeMap<String, String>,
     /// Layers, the lowest first.
     pub layers: Vec<LayerRef>,
-    /// The manifest it arrived with.
-    pub manifest: Option<Descriptor>,
+    /// The manifests that it arrived with, the first one first: one image can be packed in several ways. Records of
+    /// before that have one, or null.
+    #[serde(alias = "manifest", deserialize_with = "one_or_many")]
+    pub manifests: Vec<Manifest>,
     /// When it was last given a name here; 0: never.
     pub last_tagged: Nanos,
+}
+
+/// A manifest of an image that is here with all that it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// Itself.
+    pub blob: Descriptor,
+    /// The blobs that it names; none: not recorded, they are those of the image's layers.
+    pub names: Vec<Descriptor>,
 }
 
 /// A layer of an image.
@@ -95,13 +107,69 @@ impl ImageMeta {
             variant: config.variant.clone().unwrap_or_default(),
             labels: config.config.as_ref().map(|config| config.labels.clone()).unwrap_or_default(),
             layers,
-            manifest: None,
+            manifests: Vec::new(),
             last_tagged: 0,
         }
+    }
+
+    /// Adds a manifest that it does not have yet.
+    pub fn add_manifest(&mut self, manifest: Manifest) {
+        match self.manifests.iter_mut().find(|have| have.blob.digest == manifest.blob.digest) {
+            Some(have) if have.names.is_empty() => *have = manifest,
+            Some(_) => {}
+            None => self.manifests.push(manifest),
+        }
+    }
+
+    /// Digests of all blobs that it needs.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        let layers = self.layers.iter().map(|layer| &layer.blob);
+        let manifests = self.manifests.iter().flat_map(|one| std::iter::once(&one.blob).chain(&one.names));
+        std::iter::once(self.id.as_str()).chain(layers.chain(manifests).map(|blob| blob.digest.as_str()))
     }
 
     /// Chain ids, the lowest first.
     pub fn chains(&self) -> Vec<String> {
         self.layers.iter().map(|layer| layer.chain.clone()).collect()
+    }
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Manifest>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Many(Vec<Manifest>),
+        One(Descriptor),
+        None,
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Many(all) => all,
+        Either::One(blob) => vec![Manifest { blob, names: Vec::new() }],
+        Either::None => Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_before_several_manifests_are_read() {
+        let of = |manifest: &str| {
+            let text = format!(r#"{{"id":"sha256:1","manifest":{manifest}}}"#);
+            serde_json::from_str::<ImageMeta>(&text).expect("record").manifests
+        };
+        assert_eq!(of("null"), []);
+        let one = of(r#"{"mediaType":"m","digest":"sha256:2","size":3}"#);
+        let blob = Descriptor { media_type: "m".to_owned(), digest: "sha256:2".to_owned(), size: 3 };
+        assert_eq!(one, [Manifest { blob: blob.clone(), names: vec![] }]);
+        // The same manifest, arriving again, tells what it names.
+        let mut meta = ImageMeta { manifests: one, ..ImageMeta::default() };
+        let full = Manifest { blob: blob.clone(), names: vec![blob] };
+        meta.add_manifest(full.clone());
+        meta.add_manifest(Manifest { names: vec![], ..full.clone() });
+        assert_eq!(meta.manifests, [full]);
+        let text = serde_json::to_string(&meta).expect("record");
+        assert_eq!(serde_json::from_str::<ImageMeta>(&text).expect("record"), meta);
     }
 }

@@ -5,7 +5,7 @@
 //! images/layers/<chain>/diff/        a layer unpacked; <chain> is the hash of it and all layers below it
 //! images/layers/<chain>/layer.json   what it is
 //! images/meta/<hex>.json             an image; <hex> is its configuration's hash, which is also its id
-//! images/refs/<name>                 a name: the id of its image, and the name itself
+//! images/refs/<name>                 a name: the id of its image, the name itself, and what it means to a registry
 //! images/tmp/<random>/               what somebody is making; theirs for as long as they hold `lock` in it
 //! images/lock                        exclusive to commit and to delete, shared to begin to use an image
 //! images/unreadable/                 records that could not be read, for people
@@ -19,6 +19,11 @@
 //! that cannot be read is set aside ([`Store::set_aside`]). Layers are shared between images and are
 //! unpacked without any lock: two who unpack the same one do work in vain, but neither waits. What no image and no
 //! container refers to is found by reading their records, not by counters that could be wrong ([`garbage`]).
+//!
+//! Digests must never change by passing through: manifests and indexes are kept as blobs, to the byte. A name has a
+//! *target*, the manifest or index that a registry means by it; an image has all *manifests* that it came with, each with
+//! the blobs that it names, for as long as the image is there; an index stays while a name means it. What repository an
+//! image is known in by which digest its names with a digest say ([`refs`]).
 //!
 //! A layer's files belong to ids of the user's namespace, so each remembers by which maps it was unpacked, and is unpacked
 //! anew from its blob where these have changed ([`ids`], [`renew`]).
@@ -38,6 +43,7 @@ pub mod ids;
 pub mod import;
 pub mod layers;
 pub mod load;
+pub mod manifest;
 pub mod meta;
 pub mod outcome;
 pub mod pax;

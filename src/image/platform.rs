@@ -67,6 +67,13 @@ pub struct Platform {
     pub variant: String,
 }
 
+impl Platform {
+    /// This machine.
+    pub fn host() -> Self {
+        Self { os: "linux".to_owned(), architecture: host_architecture().to_owned(), variant: String::new() }
+    }
+}
+
 /// `os/architecture[/variant]`.
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

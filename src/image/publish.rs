@@ -14,8 +14,9 @@ use crate::state::atomic;
 
 use super::garbage::collect;
 use super::layers::{Extracted, extract_file};
-use super::meta::ImageMeta;
+use super::meta::{Descriptor, ImageMeta};
 use super::outcome::{Loaded, Progress};
+use super::refs::Ref;
 use super::staging::Staging;
 use super::{Error, Result, Store};
 
@@ -29,6 +30,8 @@ pub struct Ready {
     pub meta: ImageMeta,
     /// Names to give it.
     pub names: Vec<Reference>,
+    /// What they mean to a registry.
+    pub target: Option<Descriptor>,
     /// Its blobs: where each is now, and its hash in hexadecimal.
     pub blobs: Vec<(PathBuf, String)>,
     /// By chain id, those of its layers that the store did not have, sealed.
@@ -142,7 +145,7 @@ fn record(store: &Store, image: Ready, said: &mut Vec<Progress>) -> Result<Loade
     // One that cannot be read is replaced.
     if let Ok(old) = store.meta(&meta.id) {
         meta.last_tagged = old.last_tagged;
-        meta.manifest = meta.manifest.or(old.manifest);
+        old.manifests.into_iter().for_each(|manifest| meta.add_manifest(manifest));
         // The blobs of the old record may be the ones it was pulled with; they stay while the record names them.
         let there = |digest: &str| sha256_hex(digest).is_some_and(|hex| store.blob(hex).exists());
         if old.layers.len() == meta.layers.len() && old.layers.iter().all(|layer| there(&layer.blob.digest)) {
@@ -155,10 +158,10 @@ fn record(store: &Store, image: Ready, said: &mut Vec<Progress>) -> Result<Loade
     store.write_meta(&meta)?;
     for name in &image.names {
         match store.read_ref(name)? {
-            Some(old) if old != meta.id => said.push(Progress::Renamed { name: name.clone(), old }),
+            Some(Ref { id: old, .. }) if old != meta.id => said.push(Progress::Renamed { name: name.clone(), old }),
             _ => {}
         }
-        store.write_ref(name, &meta.id)?;
+        store.write_ref(&Ref { name: name.clone(), id: meta.id.clone(), target: image.target.clone() })?;
         said.push(Progress::Loaded(name.clone()));
     }
     if image.names.is_empty() {

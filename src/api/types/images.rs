@@ -337,7 +337,7 @@ impl From<images::Summary> for ImageSummary {
             virtual_size: None,
             labels: (!meta.labels.is_empty()).then_some(meta.labels),
             containers: signed(image.containers),
-            descriptor: meta.manifest.map(Into::into),
+            descriptor: meta.manifests.into_iter().next().map(|manifest| manifest.blob.into()),
         }
     }
 }
@@ -384,7 +384,7 @@ impl From<Details> for ImageInspect {
                 layers: meta.layers.into_iter().map(|layer| layer.diff_id).collect(),
             },
             metadata: ImageMetadata { last_tag_time: rfc3339(meta.last_tagged) },
-            descriptor: meta.manifest.map(Into::into),
+            descriptor: meta.manifests.into_iter().next().map(|manifest| manifest.blob.into()),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::image::import::Import;
 use crate::image::meta::ImageMeta;
 use crate::image::outcome::{Loaded, Progress};
 use crate::image::platform::Platform;
+use crate::image::refs::Ref;
 use crate::image::{self, Error, Result, Store};
 use crate::model::reference::{Reference, is_tag};
 use crate::model::time;
@@ -87,10 +88,12 @@ impl Engine {
         let store = self.image_store()?;
         let meta = {
             let _lock = store.lock()?;
-            let mut meta = store.meta(&store.find(image)?)?;
+            let (id, target) = store.locate(image)?;
+            let mut meta = store.meta(&id)?;
             meta.last_tagged = time::now();
             store.write_meta(&meta)?;
-            store.write_ref(&name, &meta.id)?;
+            let target = target.or_else(|| meta.manifests.first().map(|manifest| manifest.blob.clone()));
+            store.write_ref(&Ref { name: name.clone(), id, target })?;
             meta
         };
         self.image_event("tag", &meta.id, &name.familiar(), &meta);

@@ -107,7 +107,7 @@ fn both_forms_make_the_same_image() {
     assert_eq!(first[0].names[0].familiar(), "busybox:1");
     let image = find::resolve(&store, "other:2").expect("resolve");
     assert_eq!(image.chains().len(), 2);
-    assert!(image.meta.manifest.is_some());
+    assert!(image.meta.manifests.len() == 1);
     assert_eq!(image.defaults().cmd, Some(vec!["sh".to_owned()]));
     assert_eq!(std::fs::read(store.layer_diff(&image.chains()[1]).join("etc/b")).expect("file"), b"2");
     assert_eq!(store.find(&image.id()[7..19]).expect("by prefix"), image.id());
