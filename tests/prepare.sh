@@ -13,7 +13,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 # e2fsprogs, mount: a disk that logs its writes.
 packages=(gcc libc6-dev libseccomp-dev pkg-config
     uidmap passt nftables busybox-static strace mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd
-    qemu-utils e2fsprogs mount)
+    qemu-utils e2fsprogs mount docker-registry skopeo openssl)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

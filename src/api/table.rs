@@ -12,6 +12,7 @@ pub static TABLES: &[&[Route]] = &[
     handlers::exec::ROUTES,
     handlers::images::ROUTES,
     handlers::networks::ROUTES,
+    handlers::registry::ROUTES,
     handlers::cluster::ROUTES,
 ];
 

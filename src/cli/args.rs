@@ -39,6 +39,8 @@ pub enum Verb {
     Rm(Rm),
     /// Load images from an archive
     Load(Load),
+    /// Pull images from a registry
+    Pull(Pull),
     /// List images
     Images(Images),
     /// Run a command as root of the user's namespaces
@@ -222,6 +224,22 @@ pub struct Load {
     /// The archive [default: standard input]
     #[arg(short, long, value_name = "PATH")]
     pub input: Option<PathBuf>,
+}
+
+/// Options of `pull`.
+#[derive(Args, Debug)]
+pub struct Pull {
+    /// The machine that it is for, os[/architecture[/variant]]
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// All tags of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+    /// Print the id only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The image
+    pub image: String,
 }
 
 /// Options of `images`.

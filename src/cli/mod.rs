@@ -2,7 +2,9 @@
 
 pub mod args;
 pub mod check;
+pub mod credentials;
 mod error;
+pub mod pull;
 pub mod reset;
 pub mod run;
 pub mod stand_in;
@@ -38,6 +40,7 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Stop(options) => verbs::stop(&engine, &options),
         Verb::Rm(options) => verbs::rm(&engine, &options),
         Verb::Load(options) => verbs::load(&engine, &options),
+        Verb::Pull(options) => pull::pull(&engine, &options),
         Verb::Images(options) => verbs::images(&engine, &options),
         Verb::Unshare(options) => verbs::unshare(home, &options),
     };

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use crate::model::ErrorKind;
 use crate::model::filters::FilterError;
 use crate::model::reference::ReferenceError;
+use crate::registry;
 use crate::state;
 
 use super::unpack;
@@ -51,6 +52,12 @@ pub enum Error {
     /// A record failed.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// A registry does not have it, or does not give it to whom asks.
+    #[error("{0}")]
+    NotInRegistry(String),
+    /// A registry failed.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     /// Reading the archive failed.
     #[error("reading archive: {0}")]
     Read(#[source] io::Error),
@@ -60,7 +67,7 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing(_) | Self::OtherPlatform { .. } => ErrorKind::NotFound,
+            Self::Missing(_) | Self::OtherPlatform { .. } | Self::NotInRegistry(_) => ErrorKind::NotFound,
             Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unpack(unpack::UnpackError::Outside(_) | unpack::UnpackError::Owner { .. }) => {
@@ -71,6 +78,7 @@ impl Error {
             }
             Self::Read(source) => of_input(source),
             Self::State(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
         }
     }
 

@@ -59,6 +59,7 @@ pub fn recover(store: &Store) -> Result<()> {
     for dir in [store.meta_dir(), store.refs_dir()] {
         atomic::sweep(&dir);
     }
+    super::pull::partial::sweep(store)?;
     let boot = process::boot_id().unwrap_or_default();
     let marker = store.swept_in();
     if unsettled || fs::read_to_string(&marker).map_or(true, |last| last.trim() != boot) {

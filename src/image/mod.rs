@@ -7,6 +7,7 @@
 //! images/meta/<hex>.json             an image; <hex> is its configuration's hash, which is also its id
 //! images/refs/<name>                 a name: the id of its image, the name itself, and what it means to a registry
 //! images/tmp/<random>/               what somebody is making; theirs for as long as they hold `lock` in it
+//! images/partial/<hex>               a blob that is being pulled, or was: whoever goes on with it holds a lock on it
 //! images/lock                        exclusive to commit and to delete, shared to begin to use an image
 //! images/unreadable/                 records that could not be read, for people
 //! images/swept-in-boot               the boot in which the store was last gone through as a whole
@@ -49,6 +50,7 @@ pub mod outcome;
 pub mod pax;
 pub mod platform;
 pub mod publish;
+pub mod pull;
 pub mod refs;
 pub mod renew;
 pub mod spool;

@@ -73,6 +73,31 @@ impl Spool {
         Ok(Self { shared: Arc::new(shared), path: path.to_owned(), hash: Sha256::new() })
     }
 
+    /// Goes on with a file of which a part is there: reads that, and hashes it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn resume(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(Error::at(path))?;
+        let (mut hash, mut written, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+        loop {
+            match file.read_at(&mut buffer, written).map_err(Error::at(path))? {
+                0 => break,
+                count => {
+                    hash.update(&buffer[..count]);
+                    written += count as u64;
+                }
+            }
+        }
+        let shared = Shared { file, progress: Mutex::new(Progress { written, end: None }), changed: Condvar::new() };
+        Ok(Self { shared: Arc::new(shared), path: path.to_owned(), hash })
+    }
+
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.shared.progress().written
+    }
+
     /// A reader from the beginning, which waits for what is not written yet.
     pub fn reader(&self) -> SpoolReader {
         SpoolReader { shared: Arc::clone(&self.shared), at: 0 }
@@ -89,11 +114,16 @@ impl Spool {
         Ok(())
     }
 
+    /// Hash of the bytes so far, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hex(&self.hash.clone().finalize())
+    }
+
     /// Says that it is complete. Dropped without this, its readers fail.
     pub fn finish(self) -> Spooled {
         self.shared.advance(|progress| progress.end = Some(End::Complete));
         let size = self.shared.progress().written;
-        Spooled { path: self.path.clone(), hex: hex(&self.hash.clone().finalize()), size }
+        Spooled { path: self.path.clone(), hex: self.hash(), size }
     }
 }
 

@@ -65,6 +65,10 @@ impl Store {
         self.root.join("tmp")
     }
 
+    pub(super) fn partial_dir(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
     /// The directory of an unpacked layer: a lower directory for overlayfs.
     pub fn layer_diff(&self, chain: &str) -> PathBuf {
         self.home.layer_diff(chain)

@@ -5,6 +5,8 @@
 /// Every room's error enum maps its variants to one of these; `api::error` alone maps them to status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// Nobody known asks.
+    Unauthorized,
     /// The request cannot be understood or asks for something impossible.
     InvalidParameter,
     /// What was named does not exist.

@@ -81,13 +81,11 @@ impl Reference {
     }
 
     /// The registry's host and port.
-    #[expect(dead_code, reason = "for whoever speaks to a registry")]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
     /// The repository's path in its registry.
-    #[expect(dead_code, reason = "for whoever speaks to a registry")]
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -125,6 +123,14 @@ impl Reference {
             return Err(ReferenceError::Format);
         }
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
+    /// The same repository with this digest and no tag.
+    ///
+    /// # Errors
+    /// If it is no digest.
+    pub fn with_digest(&self, digest: &str) -> Result<Self, ReferenceError> {
+        Ok(Self { tag: None, digest: Some(check_digest(digest)?.to_owned()), ..self.clone() })
     }
 
     /// What a lookup goes by: a digest makes the tag meaningless; with neither, `latest` is meant.

@@ -40,9 +40,42 @@ pub fn parse(text: &str, base: Base) -> Result<u64, String> {
     Ok((number * unit.powi(power)) as u64)
 }
 
+/// A size for people, by four digits at most: `1.235MB`, `512B`.
+pub fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut number, mut unit) = (bytes as f64, 0);
+    while number >= 1000.0 && unit < UNITS.len() - 1 {
+        number /= 1000.0;
+        unit += 1;
+    }
+    let decimals = match number {
+        n if n >= 1000.0 => 0,
+        n if n >= 100.0 => 1,
+        n if n >= 10.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{number:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, want) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1_234_567, "1.235MB"),
+            (45_600_000, "45.6MB"),
+            (u64::MAX, "18.45EB"),
+        ] {
+            assert_eq!(human_size(bytes), want);
+        }
+    }
 
     #[test]
     fn notations() {

@@ -13,19 +13,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("holder", &["state", "model", "sys"]),
     ("spec", &["state", "model", "sys"]),
     ("runtime", &["spec", "holder", "state", "model", "sys"]),
-    ("image", &["holder", "state", "model", "sys"]),
+    ("registry", &["model", "sys"]),
+    ("image", &["registry", "holder", "state", "model", "sys"]),
     ("monitor", &["runtime", "spec", "holder", "state", "model", "sys"]),
-    ("engine", &["image", "spec", "monitor", "runtime", "holder", "state", "model", "sys"]),
-    ("api", &["engine", "image", "state", "model", "sys"]),
-    ("cli", &["engine", "image", "monitor", "holder", "state", "model", "sys"]),
+    ("engine", &["image", "registry", "spec", "monitor", "runtime", "holder", "state", "model", "sys"]),
+    ("api", &["engine", "image", "registry", "state", "model", "sys"]),
+    ("cli", &["engine", "image", "registry", "monitor", "holder", "state", "model", "sys"]),
     ("server", &["api", "engine", "state", "model", "sys"]),
 ];
 
 /// Crates that only these rooms may name.
 const OWNED: &[(&str, &[&str])] = &[
-    ("tokio", &["server", "api"]),
-    ("hyper", &["server", "api"]),
-    ("http", &["server", "api"]),
+    ("tokio", &["server", "api", "registry"]),
+    ("hyper", &["server", "api", "registry"]),
+    ("http", &["server", "api", "registry"]),
+    ("rustls", &["registry"]),
+    ("toml", &["registry"]),
     ("libseccomp", &["runtime"]),
     ("clap", &["cli"]),
 ];

@@ -11,6 +11,7 @@ mod harness;
 mod process;
 mod pty;
 mod raw;
+mod registries;
 
 mod activation;
 mod arrows;
@@ -41,6 +42,7 @@ mod memory;
 mod orphans;
 mod process_model;
 mod program;
+mod pull;
 mod races;
 mod reset;
 mod run;

@@ -7,11 +7,9 @@ use crate::model::ErrorKind;
 
 /// First segments of paths, and what they are about.
 const ABSENT: &[(&str, &str)] = &[
-    ("auth", "logging in to registries"),
     ("build", "building images"),
     ("commit", "committing containers"),
     ("containers", "this operation on containers"),
-    ("distribution", "inspecting images in registries"),
     ("exec", "this operation on exec sessions"),
     ("grpc", "BuildKit"),
     ("images", "this operation on images"),

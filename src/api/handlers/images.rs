@@ -4,18 +4,19 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::api::route::routes;
-use crate::api::types::images::{
-    ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply, ProgressLine,
-};
+use crate::api::types::images::{ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply};
+use crate::api::types::progress::ProgressLine;
 use crate::api::{ApiError, Cx, Empty, JsonLines, Output, Path, Query, Reply, Stream, Upload, compat};
-use crate::engine::images::{ListOptions, parse_platform, repository_and_tag};
+use crate::engine::images::{ListOptions, PullRequest, parse_platform, repository_and_tag};
 use crate::engine::{self, Engine};
 use crate::image::import::Import;
 use crate::image::outcome::Progress;
 use crate::image::platform::Platform;
+use crate::image::pull::Step;
 use crate::image::staging::Staging;
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;
+use crate::registry::Credentials;
 
 /// Query of `GET /images/json`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -216,8 +217,7 @@ pub struct CreateQuery {
 pub async fn create(cx: Cx, q: Query<CreateQuery>, body: Upload) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
     let q = q.0;
     if !q.from_image.is_empty() {
-        let text = format!("{} is not here, and pulling images is not implemented yet: load it", q.from_image);
-        return Err(ApiError::new(ErrorKind::NotImplemented, text));
+        return pull(cx, q).await;
     }
     match q.from_src.as_str() {
         "-" => {}
@@ -245,10 +245,26 @@ pub async fn create(cx: Cx, q: Query<CreateQuery>, body: Upload) -> Result<Strea
     .await
 }
 
+async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
+    let platform = match q.platform.as_str() {
+        "" => None,
+        text => Some(parse_platform(text).map_err(engine::Error::from)?),
+    };
+    let credentials = cx.header("x-registry-auth").map(Credentials::from_header).unwrap_or_default();
+    let request = PullRequest { name: q.from_image, tag: q.tag, platform, credentials };
+    cx.stream(move |engine, out| {
+        let gone = out.gone_owned()?;
+        let mut tell = |step: Step| Vec::<ProgressLine>::from(step).iter().for_each(|line| drop(out.json(line)));
+        engine.pull_image(request, Some(gone), &mut tell)?;
+        Ok(())
+    })
+    .await
+}
+
 routes! { tag "Image";
     GET "/images/json" since 24 "List images" => list;
     POST "/images/load" since 24 "Load images from an archive" => load;
-    POST "/images/create" since 24 "Import an image from a root file system" => create, fails [404, 501];
+    POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [404, 501];
     POST "/images/prune" since 25 "Remove images that nobody uses" => prune;
     GET "/images/{name:.*}/json" since 24 "Inspect an image" => inspect, fails [404];
     GET "/images/{name:.*}/history" since 24 "Tell how an image was made" => history, fails [404];

@@ -6,5 +6,6 @@ pub mod containers;
 pub mod exec;
 pub mod images;
 pub mod networks;
+pub mod registry;
 pub mod streams;
 pub mod system;

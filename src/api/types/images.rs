@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::containers::DRIVER;
 use crate::engine::images::{self, Details, RemovedItem};
 use crate::image::meta::Descriptor;
-use crate::image::outcome::Progress;
 use crate::model::config::{ContainerConfig, Healthcheck, Set};
 use crate::model::time::{SECOND, rfc3339};
 
@@ -253,74 +252,6 @@ pub struct ImagesPruneReply {
     pub images_deleted: Option<Vec<DeleteItem>>,
     /// Bytes of it.
     pub space_reclaimed: u64,
-}
-
-/// A line of a progress stream.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProgressLine {
-    /// Text to show as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// What is being done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// To what.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// How far it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress_detail: Option<ProgressDetail>,
-    /// Why it failed: the last line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_detail: Option<ErrorDetail>,
-}
-
-/// How far something is.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct ProgressDetail {
-    /// Bytes done.
-    pub current: u64,
-    /// Bytes in all.
-    pub total: u64,
-}
-
-/// Why something failed.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct ErrorDetail {
-    /// In words.
-    pub message: String,
-}
-
-impl ProgressLine {
-    /// A status without more.
-    pub fn status(text: impl Into<String>) -> Self {
-        Self { status: Some(text.into()), ..Self::default() }
-    }
-
-    /// What Docker's clients show of a step of loading. None: `quiet` clients are not told.
-    pub fn of(progress: Progress, quiet: bool) -> Option<Self> {
-        let stream = |text: String| Some(Self { stream: Some(text), ..Self::default() });
-        match progress {
-            Progress::Loaded(name) => stream(format!("Loaded image: {}\n", name.familiar())),
-            Progress::LoadedId(id) => stream(format!("Loaded image ID: {id}\n")),
-            Progress::Renamed { name, old } => stream(format!(
-                "The image {} already exists, renaming the old one with ID {old} to empty string\n",
-                name.familiar()
-            )),
-            _ if quiet => None,
-            Progress::Note(text) => Some(Self::status(text)),
-            Progress::Layer { name, current, total } => Some(Self {
-                status: Some("Loading layer".to_owned()),
-                id: Some(name),
-                progress_detail: Some(ProgressDetail { current, total }),
-                ..Self::default()
-            }),
-        }
-    }
 }
 
 impl From<images::Summary> for ImageSummary {

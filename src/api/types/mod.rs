@@ -6,6 +6,8 @@ pub mod facts;
 pub mod images;
 pub mod mounts;
 pub mod networks;
+pub mod progress;
+pub mod registry;
 pub mod system;
 
 use schemars::JsonSchema;

@@ -4,6 +4,7 @@ mod glob;
 mod inspect;
 mod list;
 mod prune;
+mod pull;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::state::events::{self, Event};
 pub use crate::image::platform::parse as parse_platform;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
+pub use pull::PullRequest;
 pub use remove::RemovedItem;
 
 use super::Engine;

@@ -1,0 +1,106 @@
+//! Pulls images from registries.
+
+use std::os::fd::OwnedFd;
+
+use crate::engine::Engine;
+use crate::image::platform::Platform;
+use crate::image::pull::{self, Distribution, Pulled, Step};
+use crate::image::{Error, Result};
+use crate::model::reference::{Reference, is_tag};
+use crate::registry::http::Http;
+use crate::registry::{Config, Credentials, Repository};
+
+/// What to pull, and for whom.
+#[derive(Debug, Clone, Default)]
+pub struct PullRequest {
+    /// The image's name.
+    pub name: String,
+    /// A tag or a digest instead of the name's own; empty: that one, or all tags where it has none.
+    pub tag: String,
+    /// The machine that it is for; none: this one.
+    pub platform: Option<Platform>,
+    /// Who asks.
+    pub credentials: Credentials,
+}
+
+impl Engine {
+    /// Pulls an image, or all of a repository. `gone`: a pipe that is closed when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// As [`pull::pull`]. Before the first step is told, nothing has happened.
+    pub fn pull_image(
+        &self,
+        request: PullRequest,
+        gone: Option<OwnedFd>,
+        tell: &mut dyn FnMut(Step),
+    ) -> Result<Vec<Pulled>> {
+        let name = wanted(&request.name, &request.tag)?;
+        let config = Config::load()?;
+        let http = Http::start(config, gone).map_err(Error::Read)?;
+        let from = Repository::new(http, &name, request.credentials)?;
+        let store = self.image_store()?;
+        let names = match (name.tag(), name.digest()) {
+            (None, None) => {
+                let tags = from.tags().map_err(|err| pull::explain(err.into(), &name))?;
+                tags.iter().map(|tag| Ok(name.with_tag(tag)?)).collect::<Result<Vec<_>>>()?
+            }
+            _ => vec![name],
+        };
+        let mut pulled = Vec::new();
+        for name in names {
+            let one = pull::pull(&store, &from, &name, request.platform.as_ref(), tell)?;
+            let meta = store.meta(&one.id).unwrap_or_default();
+            self.image_event("pull", &name.familiar(), &name.familiar_name(), &meta);
+            pulled.push(one);
+        }
+        Ok(pulled)
+    }
+}
+
+impl Engine {
+    /// What a registry means by a name, and for which machines that is; nothing is kept of it.
+    ///
+    /// # Errors
+    /// As [`pull::pull`].
+    pub fn inspect_distribution(&self, name: &str, credentials: Credentials) -> Result<Distribution> {
+        let name = wanted(name, "")?.with_default_tag();
+        let http = Http::start(Config::load()?, None).map_err(Error::Read)?;
+        let from = Repository::new(http, &name, credentials)?;
+        pull::distribution(&self.image_store()?, &from, &name)
+    }
+
+    /// Asks a registry whether it knows who asks.
+    ///
+    /// # Errors
+    /// It does not, or cannot be asked.
+    pub fn login(&self, credentials: Credentials) -> Result<()> {
+        let domain = domain_of(&credentials.serveraddress);
+        let name = Reference::parse(&format!("{domain}/login"))?;
+        let http = Http::start(Config::load()?, None).map_err(Error::Read)?;
+        Ok(Repository::new(http, &name, credentials.completed())?.login()?)
+    }
+}
+
+/// The registry that a server's address means, as clients write it: the hub's has a path.
+fn domain_of(address: &str) -> &str {
+    let bare = address.trim_start_matches("https://").trim_start_matches("http://");
+    match bare.split('/').next().unwrap_or_default() {
+        "" | "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        other => other,
+    }
+}
+
+/// The name to pull: a digest makes a tag meaningless.
+fn wanted(name: &str, tag: &str) -> Result<Reference> {
+    let name = Reference::parse(name)?;
+    let name = match tag {
+        "" => name,
+        digest if digest.contains(':') => name.with_digest(digest)?,
+        tag if is_tag(tag) => name.with_tag(tag)?,
+        _ => return Err(Error::Invalid("invalid tag format".to_owned())),
+    };
+    match name.digest().map(str::to_owned) {
+        Some(digest) => Ok(name.with_digest(&digest)?),
+        None => Ok(name),
+    }
+}

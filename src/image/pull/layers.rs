@@ -1,0 +1,207 @@
+//! The layers of an image, a few at a time: what is missing is downloaded, and unpacked while it comes.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::image::compress::{Format, Hashing};
+use crate::image::layers::{Extracted, extract};
+use crate::image::meta::LayerRef;
+use crate::image::staging::Staging;
+use crate::image::unpack::Privilege;
+use crate::image::{Error, Result, Store};
+use crate::model::ids::short;
+use crate::model::reference::sha256_hex;
+use crate::registry::{self, Repository};
+
+use super::partial::{self, Bad, Partial};
+use super::step::{LayerStep, Step};
+
+/// Layers that come at the same time.
+const AT_ONCE: usize = 3;
+
+/// A layer to bring.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What is to come of it.
+    pub layer: LayerRef,
+    /// Chain id of the layer below, or empty.
+    pub below: String,
+    /// Its directory is there already, only the blob is not.
+    pub unpacked: bool,
+}
+
+/// A layer that is here.
+pub struct Brought {
+    /// Its chain id.
+    pub chain: String,
+    /// Where its blob is now.
+    pub blob: PathBuf,
+    /// The blob's hash in hexadecimal.
+    pub hex: String,
+    /// Unpacked, if it was not before.
+    pub extracted: Option<Extracted>,
+}
+
+/// What is here of the layers, and what was missing: that is brought, a few at a time.
+pub fn bring(
+    store: &Store,
+    staging: &Staging,
+    from: &Repository,
+    layers: &[Wanted],
+    tell: &mut dyn FnMut(Step),
+) -> Result<(Vec<Brought>, Vec<Brought>)> {
+    let name = |wanted: &Wanted| short(sha256_hex(&wanted.layer.blob.digest).unwrap_or_default()).to_owned();
+    let (mut queue, mut kept) = (VecDeque::new(), Vec::new());
+    for wanted in layers {
+        let layer = &wanted.layer;
+        let known = store.kept_layer(&layer.chain)?.is_some_and(|known| known.diff_id == layer.diff_id);
+        let hex = sha256_hex(&layer.blob.digest).unwrap_or_default().to_owned();
+        // A further name of the blob: whoever removes another image meanwhile does not take it away.
+        let blob = staging.join(format!("kept-{}", layer.chain));
+        let whole = fs::metadata(store.blob(&hex)).is_ok_and(|meta| meta.len() == layer.blob.size);
+        if known && whole && fs::hard_link(store.blob(&hex), &blob).is_ok() {
+            tell(Step::Layer { id: name(wanted), what: LayerStep::Exists });
+            kept.push(Brought { chain: layer.chain.clone(), blob, hex, extracted: None });
+        } else {
+            tell(Step::Layer { id: name(wanted), what: LayerStep::Planned });
+            queue.push_back(Wanted { unpacked: known, ..wanted.clone() });
+        }
+    }
+    for wanted in queue.iter().skip(AT_ONCE) {
+        tell(Step::Layer { id: name(wanted), what: LayerStep::Waiting });
+    }
+    let (queue, failed) = (Mutex::new(queue), AtomicBool::new(false));
+    let (steps, told) = mpsc::channel::<Step>();
+    thread::scope(|scope| {
+        let (queue, failed, name) = (&queue, &failed, &name);
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let steps = steps.clone();
+                scope.spawn(move || {
+                    let mut brought = Vec::new();
+                    while !failed.load(Ordering::Relaxed) {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                        let Some(wanted) = next else { break };
+                        let id = name(&wanted);
+                        let tell = |what| drop(steps.send(Step::Layer { id: id.clone(), what }));
+                        match bring_one(store, staging, from, &wanted, failed, &tell) {
+                            Ok(one) => brought.push(one),
+                            Err(err) => {
+                                failed.store(true, Ordering::Relaxed);
+                                return Err(err);
+                            }
+                        }
+                    }
+                    Ok(brought)
+                })
+            })
+            .collect();
+        drop(steps);
+        told.into_iter().for_each(&mut *tell);
+        let (mut all, mut failure) = (Vec::new(), None);
+        for worker in workers {
+            match worker.join().unwrap_or_else(|_| Err(Error::Invalid("a layer's thread panicked".to_owned()))) {
+                Ok(brought) => all.extend(brought),
+                // The others were only told to stop.
+                Err(Error::Registry(registry::Error::Cancelled)) if failure.is_some() => {}
+                Err(err) => failure = Some(err),
+            }
+        }
+        failure.map_or(Ok((kept, all)), Err)
+    })
+}
+
+fn bring_one(
+    store: &Store,
+    staging: &Staging,
+    from: &Repository,
+    wanted: &Wanted,
+    failed: &AtomicBool,
+    tell: &(dyn Fn(LayerStep) + Sync),
+) -> Result<Brought> {
+    let layer = &wanted.layer;
+    let hex = sha256_hex(&layer.blob.digest).unwrap_or_default().to_owned();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        if failed.load(Ordering::Relaxed) {
+            return Err(registry::Error::Cancelled.into());
+        }
+        let place = staging.join(format!("blob-{}-{tries}", layer.chain));
+        let dir = staging.join(format!("layer-{}-{tries}", layer.chain));
+        let partial = Partial::take(store, from, &layer.blob, (failed, &|what| tell(what)))?;
+        // Another one may have published it meanwhile.
+        if fs::hard_link(store.blob(&hex), &place).is_ok() {
+            let sound = fs::File::open(&place).and_then(|file| Hashing::new(file).finish());
+            if sound.is_ok_and(|have| have == layer.blob.digest) {
+                partial::forget(store, &layer.blob.digest);
+                drop(partial);
+                tell(LayerStep::Downloaded);
+                let file = fs::File::open(&place).map_err(Error::at(&place))?;
+                let extracted = match wanted.unpacked {
+                    true => None,
+                    false => Some(sealed(extract(file, &dir, &Privilege::of_this_process())?, wanted)?),
+                };
+                tell(LayerStep::Complete);
+                return Ok(Brought { chain: layer.chain.clone(), blob: place, hex, extracted });
+            }
+            let _ = fs::remove_file(&place);
+        }
+        let spool = match partial.spool() {
+            Ok(spool) => spool,
+            Err(Bad::Failed(err)) => return Err(err),
+            Err(Bad::Begin) if tries < 3 => continue,
+            Err(Bad::Begin) => return Err(unverified(layer)),
+        };
+        let reader = spool.reader();
+        let (done, extracted) = thread::scope(|scope| {
+            let unpack = || extract(reader, &dir, &Privilege::of_this_process());
+            let worker = (!wanted.unpacked).then(|| scope.spawn(unpack));
+            let done = partial.complete(spool, from, &place, (failed, &|what| tell(what)));
+            // Others who wait need not wait for the unpacking.
+            drop(partial);
+            if done.is_ok() && worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
+                tell(LayerStep::Extracting(layer.blob.size));
+            }
+            let panicked = |_| Err(Error::Invalid("a layer's thread panicked".to_owned()));
+            (done, worker.map(|worker| worker.join().unwrap_or_else(panicked)))
+        });
+        match done {
+            Ok(()) => {}
+            Err(Bad::Begin) if tries < 3 => continue,
+            Err(Bad::Begin) => return Err(unverified(layer)),
+            Err(Bad::Failed(err)) => return Err(err),
+        }
+        let extracted = extracted.transpose()?.map(|extracted| sealed(extracted, wanted)).transpose()?;
+        tell(LayerStep::Complete);
+        return Ok(Brought { chain: layer.chain.clone(), blob: place, hex, extracted });
+    }
+}
+
+fn unverified(layer: &LayerRef) -> Error {
+    Error::Invalid(format!("filesystem layer verification failed for digest {}", layer.blob.digest))
+}
+
+/// Checks an unpacked layer against the configuration, and makes it ready.
+fn sealed(extracted: Extracted, wanted: &Wanted) -> Result<Extracted> {
+    let layer = &wanted.layer;
+    let have = match extracted.format {
+        Format::Plain => Some(&layer.blob.digest),
+        _ => extracted.diff_id.as_ref(),
+    };
+    if have != Some(&layer.diff_id) {
+        return Err(Error::Invalid(format!(
+            "layer {} unpacked has the digest {}, its image's configuration says {}",
+            layer.blob.digest,
+            have.map_or("", String::as_str),
+            layer.diff_id
+        )));
+    }
+    extracted.seal(layer, &wanted.below)?;
+    Ok(extracted)
+}

@@ -1,0 +1,235 @@
+//! A blob on its way from a registry: one file in `partial/`, for all who want it, whichever process they are.
+//!
+//! Whoever holds the lock on the file downloads; the others wait for the lock and find the whole blob, or go on where the
+//! first one was killed or left. The file stays until an image that has the blob is published, so that a pull that failed
+//! is gone on with by the next.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::image::meta::Descriptor;
+use crate::image::spool::Spool;
+use crate::image::{Error, Result, Store};
+use crate::model::ids::short;
+use crate::model::reference::sha256_hex;
+use crate::registry::client::delay;
+use crate::registry::{self, Repository};
+use crate::state::lock::Lock;
+
+use super::step::LayerStep;
+
+/// Tries without a byte of progress.
+const TRIES: u32 = 5;
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(100);
+/// How long what nobody went on with is kept.
+const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+const BUFFER: usize = 256 << 10;
+
+/// A blob that this thread alone may write to.
+pub struct Partial {
+    path: PathBuf,
+    blob: Descriptor,
+    hex: String,
+    _lock: Lock,
+}
+
+/// Why what is here is not the blob.
+pub enum Bad {
+    /// Something else failed.
+    Failed(Error),
+    /// What was there before was damaged: it is gone, and a new try may succeed.
+    Begin,
+}
+
+impl<E: Into<Error>> From<E> for Bad {
+    fn from(err: E) -> Self {
+        Self::Failed(err.into())
+    }
+}
+
+impl Partial {
+    /// Waits until nobody else downloads this blob, and tells meanwhile how far that is.
+    ///
+    /// # Errors
+    /// Cancelled; a digest that is none; those of the file system.
+    pub fn take(
+        store: &Store,
+        from: &Repository,
+        blob: &Descriptor,
+        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
+    ) -> Result<Self> {
+        let hex = sha256_hex(&blob.digest)
+            .ok_or_else(|| Error::Invalid(format!("unsupported digest {:?}", blob.digest)))?
+            .to_owned();
+        let dir = store.partial_dir();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::at(&dir))?;
+        let path = dir.join(&hex);
+        let lock = match Lock::try_exclusive(&path)? {
+            Some(lock) => lock,
+            None => {
+                // The kernel's wait has no end of its own: a thread waits, and frees the lock if nobody wants it any more.
+                let (sender, receiver) = mpsc::channel();
+                let wanted = path.clone();
+                std::thread::spawn(move || sender.send(Lock::exclusive(&wanted)));
+                loop {
+                    match receiver.recv_timeout(TELL) {
+                        Ok(lock) => break lock?,
+                        Err(mpsc::RecvTimeoutError::Disconnected) => {
+                            return Err(Error::at(&path)(io::ErrorKind::Interrupted.into()));
+                        }
+                        Err(mpsc::RecvTimeoutError::Timeout)
+                            if from.http().is_cancelled() || stop.load(Ordering::Relaxed) =>
+                        {
+                            return Err(registry::Error::Cancelled.into());
+                        }
+                        Err(mpsc::RecvTimeoutError::Timeout) => {
+                            let current = fs::metadata(&path).map_or(0, |meta| meta.len()).min(blob.size);
+                            tell(LayerStep::Downloading { current, total: blob.size });
+                        }
+                    }
+                }
+            }
+        };
+        Ok(Self { path, blob: blob.clone(), hex, _lock: lock })
+    }
+
+    /// A spool that begins with what is there.
+    ///
+    /// # Errors
+    /// Another manifest lied about its length; those of the file system.
+    pub fn spool(&self) -> Result<Spool, Bad> {
+        let meta = fs::metadata(&self.path).map_err(Error::at(&self.path))?;
+        // What has a further name is somebody's whole blob by now, and never written to.
+        if meta.len() > self.blob.size || (meta.nlink() > 1 && meta.len() != self.blob.size) {
+            return self.abandon();
+        }
+        Ok(Spool::resume(&self.path)?)
+    }
+
+    /// Takes the file's name away: the next try begins with another one.
+    fn abandon<T>(&self) -> Result<T, Bad> {
+        fs::remove_file(&self.path).map_err(Error::at(&self.path))?;
+        Err(Bad::Begin)
+    }
+
+    /// Brings the rest of the blob, and gives it a further name `place` if it is what it should be.
+    ///
+    /// # Errors
+    /// The registry's; another blob came; those of the file system. What came stays for the next try.
+    pub fn complete(
+        &self,
+        mut spool: Spool,
+        from: &Repository,
+        place: &Path,
+        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
+    ) -> Result<(), Bad> {
+        let before = spool.written();
+        let mut tries = 0;
+        while spool.written() < self.blob.size {
+            let had = spool.written();
+            match self.go_on(&mut spool, from, (stop, tell)) {
+                Ok(()) => {}
+                Err(Error::Registry(err)) if err.is_passing() => {
+                    tries = if spool.written() > had { 1 } else { tries + 1 };
+                    if tries >= TRIES {
+                        return Err(Error::from(err).into());
+                    }
+                    tracing::debug!("{}: {err}", self.blob.digest);
+                    let seconds = delay(&err, tries).as_secs().max(1);
+                    for left in (1..=seconds).rev() {
+                        tell(LayerStep::Retrying(left));
+                        from.http().pause(Duration::from_secs(1))?;
+                    }
+                }
+                Err(err) => return Err(err.into()),
+            }
+        }
+        tell(LayerStep::Verifying);
+        // Linked before it is said to be complete: readers end then, and their user may go on.
+        fs::hard_link(&self.path, place).map_err(Error::at(place))?;
+        if spool.hash() != self.hex {
+            drop(spool);
+            let _ = fs::remove_file(place);
+            let abandoned = self.abandon();
+            if before > 0 {
+                return abandoned;
+            }
+            let text = format!("filesystem layer verification failed for digest {}", self.blob.digest);
+            return Err(Error::Invalid(text).into());
+        }
+        spool.finish();
+        tell(LayerStep::Downloaded);
+        Ok(())
+    }
+
+    /// Reads one answer to its end, or to where it breaks off.
+    fn go_on(
+        &self,
+        spool: &mut Spool,
+        from: &Repository,
+        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
+    ) -> Result<()> {
+        let total = self.blob.size;
+        let mut answer = from.blob(&self.blob.digest, spool.written())?;
+        let mut skip = spool.written().saturating_sub(answer.from);
+        let mut buffer = vec![0; BUFFER];
+        let mut told = Instant::now();
+        tell(LayerStep::Downloading { current: spool.written(), total });
+        loop {
+            let what = || format!("GET blob {}", short(&self.hex));
+            let count = answer.body.read(&mut buffer).map_err(|source| match from.http().is_cancelled() {
+                true => registry::Error::Cancelled,
+                false => registry::Error::Connection { what: what(), source },
+            })?;
+            if count == 0 {
+                if spool.written() < total {
+                    let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before its end");
+                    return Err(registry::Error::Connection { what: what(), source }.into());
+                }
+                return Ok(());
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(registry::Error::Cancelled.into());
+            }
+            let known = usize::try_from(skip).unwrap_or(usize::MAX).min(count);
+            skip -= known as u64;
+            if spool.written() + (count - known) as u64 > total {
+                let text = format!("blob {} has more than its {total} bytes", self.blob.digest);
+                return Err(Error::Invalid(text));
+            }
+            spool.write(&buffer[known..count])?;
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                tell(LayerStep::Downloading { current: spool.written(), total });
+            }
+        }
+    }
+}
+
+/// Forgets a blob that is published.
+pub fn forget(store: &Store, digest: &str) {
+    if let Some(hex) = sha256_hex(digest) {
+        let _ = fs::remove_file(store.partial_dir().join(hex));
+    }
+}
+
+/// Removes what nobody went on with for a week.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sweep(store: &Store) -> Result<()> {
+    for path in Store::list(&store.partial_dir())? {
+        let modified = fs::metadata(&path).and_then(|meta| meta.modified());
+        let old = modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > KEEP));
+        if old && let Ok(Some(_lock)) = Lock::try_exclusive(&path) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}

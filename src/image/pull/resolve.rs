@@ -1,0 +1,182 @@
+//! From a name to a manifest and a configuration: what the registry means by the name, and which image of it.
+
+use std::fs;
+
+use sha2::{Digest, Sha256};
+
+use crate::image::config::ImageConfig;
+use crate::image::manifest::{self, DOCKER_INDEX, DOCKER_MANIFEST, Document, OCI_INDEX, OCI_MANIFEST};
+use crate::image::meta::Descriptor;
+use crate::image::platform::Platform;
+use crate::image::{Error, Result, Store};
+use crate::model::ids::hex;
+use crate::model::reference::{Reference, sha256_hex};
+use crate::registry::{self, Repository};
+
+/// Indexes within indexes.
+const MAX_DEPTH: usize = 4;
+/// Largest configuration in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// What a name means.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What the registry means by the name.
+    pub target: Descriptor,
+    /// The image's own manifest.
+    pub manifest: Descriptor,
+    /// What is in that.
+    pub document: Document,
+    /// Manifest and indexes, to the byte, with their digests.
+    pub bytes: Vec<(String, Vec<u8>)>,
+}
+
+/// Asks the registry what a name means, and chooses the image for a platform.
+///
+/// # Errors
+/// [`Error::NotInRegistry`] if there is none; or it is no image; or the registry's.
+pub fn resolve(store: &Store, from: &Repository, name: &Reference, platform: Option<&Platform>) -> Result<Resolved> {
+    let explain = |err: Error| explain(err, name);
+    let mut wanted = match name.digest() {
+        Some(digest) => digest.to_owned(),
+        None => {
+            let tag = name.tag().unwrap_or_default();
+            from.look(tag).filter(|digest| kept(store, digest).is_some()).unwrap_or_else(|| tag.to_owned())
+        }
+    };
+    let mut bytes = Vec::new();
+    let mut target = None;
+    for _ in 0..MAX_DEPTH {
+        let (blob, content) = document(store, from, &wanted).map_err(explain)?;
+        let text = |err: serde_json::Error| Error::Invalid(format!("manifest {}: {err}", blob.digest));
+        let document: Document = serde_json::from_slice(&content).map_err(text)?;
+        let blob = Descriptor { media_type: media_type(&document, &blob.media_type), ..blob };
+        bytes.push((blob.digest.clone(), content));
+        target.get_or_insert_with(|| blob.clone());
+        if document.schema == Some(1) {
+            let text = "the image has a manifest of version 2, schema 1, which is not supported any more: it was made \
+                        before 2016, and has to be pushed anew";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        let Some(members) = &document.manifests else {
+            if let Some(why) = document.no_image() {
+                return Err(Error::Invalid(why));
+            }
+            if document.config.is_none() {
+                return Err(Error::Invalid(format!("{} is no manifest of an image", blob.digest)));
+            }
+            let target = target.unwrap_or_else(|| blob.clone());
+            return Ok(Resolved { target, manifest: blob, document, bytes });
+        };
+        let Some(at) = manifest::choose(members, platform) else {
+            let want = platform.cloned().unwrap_or_else(Platform::host);
+            let text = format!("no matching manifest for {want} in the manifest list entries");
+            return Err(Error::NotInRegistry(text));
+        };
+        wanted.clone_from(&members[at].blob.digest);
+        if sha256_hex(&wanted).is_none() {
+            return Err(Error::Invalid(format!("unsupported digest {wanted:?}")));
+        }
+    }
+    Err(Error::Invalid("indexes too deep".to_owned()))
+}
+
+/// What a name means, without pulling it.
+#[derive(Debug)]
+pub struct Distribution {
+    /// What the registry means by the name.
+    pub target: Descriptor,
+    /// The machines that it is for.
+    pub platforms: Vec<Platform>,
+}
+
+/// Asks the registry what a name means, and for which machines that is.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn distribution(store: &Store, from: &Repository, name: &Reference) -> Result<Distribution> {
+    let wanted = name.digest().or(name.tag()).unwrap_or_default();
+    let (blob, content) = document(store, from, wanted).map_err(|err| explain(err, name))?;
+    let text = |err: serde_json::Error| Error::Invalid(format!("manifest {}: {err}", blob.digest));
+    let document: Document = serde_json::from_slice(&content).map_err(text)?;
+    let target = Descriptor { media_type: media_type(&document, &blob.media_type), ..blob };
+    let platforms = match &document.manifests {
+        Some(members) => members.iter().filter_map(|member| member.platform.clone()).collect(),
+        None => {
+            let (_, _, config) = config(store, from, &document)?;
+            let variant = config.variant.unwrap_or_default();
+            vec![Platform { os: config.os, architecture: config.architecture, variant }]
+        }
+    };
+    Ok(Distribution { target, platforms })
+}
+
+/// The configuration that a manifest names, to the byte.
+///
+/// # Errors
+/// The registry's; or it is too large, or another one.
+pub fn config(store: &Store, from: &Repository, document: &Document) -> Result<(Descriptor, Vec<u8>, ImageConfig)> {
+    let blob = document.config.clone().unwrap_or_default().blob;
+    let bytes = match kept(store, &blob.digest) {
+        Some(bytes) => bytes,
+        None => {
+            if blob.size > MAX_CONFIG || sha256_hex(&blob.digest).is_none() {
+                return Err(Error::Invalid(format!("the configuration {} is too large", blob.digest)));
+            }
+            let what = format!("GET blob {}", blob.digest);
+            let answer = from.blob(&blob.digest, 0)?;
+            answer.body.all(MAX_CONFIG).map_err(|source| registry::Error::Connection { what, source })?
+        }
+    };
+    let have = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+    if have != blob.digest {
+        return Err(Error::Invalid(format!("image config verification failed for digest {}", blob.digest)));
+    }
+    let config = ImageConfig::parse(&bytes)?;
+    Ok((blob, bytes, config))
+}
+
+/// What the store has of a small blob, if it is what it should be.
+fn kept(store: &Store, digest: &str) -> Option<Vec<u8>> {
+    let name = sha256_hex(digest)?;
+    let bytes = fs::read(store.blob(name)).ok()?;
+    (hex(&Sha256::digest(&bytes)) == name).then_some(bytes)
+}
+
+fn document(store: &Store, from: &Repository, wanted: &str) -> Result<(Descriptor, Vec<u8>)> {
+    if let Some(bytes) = kept(store, wanted) {
+        let blob = Descriptor { digest: wanted.to_owned(), size: bytes.len() as u64, ..Descriptor::default() };
+        return Ok((blob, bytes));
+    }
+    let fetched = from.manifest(wanted)?;
+    let size = fetched.bytes.len() as u64;
+    Ok((Descriptor { media_type: fetched.media_type, digest: fetched.digest, size }, fetched.bytes))
+}
+
+/// What a document is, by its own word, by the registry's, or by its fields; none but what is known.
+fn media_type(document: &Document, told: &str) -> String {
+    let known = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
+    let own = document.media_type.as_deref().unwrap_or_default();
+    let by_fields = if document.manifests.is_some() { OCI_INDEX } else { OCI_MANIFEST };
+    known
+        .into_iter()
+        .find(|kind| *kind == own)
+        .or(known.into_iter().find(|kind| *kind == told))
+        .unwrap_or(by_fields)
+        .into()
+}
+
+/// A registry's refusal as Docker's users know it.
+pub fn explain(err: Error, name: &Reference) -> Error {
+    let Error::Registry(registry::Error::Refused { status, code, text, .. }) = &err else { return err };
+    let (short, whole) = (name.familiar_name(), name.familiar());
+    Error::NotInRegistry(match (code.as_str(), status) {
+        ("MANIFEST_UNKNOWN", _) => format!("manifest for {whole} not found: {text}"),
+        ("NAME_UNKNOWN", _) => format!("repository {short} not found: {text}"),
+        ("DENIED" | "UNAUTHORIZED", _) | (_, 401 | 403) => {
+            format!("pull access denied for {short}, repository does not exist or may require 'docker login': {text}")
+        }
+        (_, 404) => format!("manifest for {whole} not found: {text}"),
+        _ => return err,
+    })
+}

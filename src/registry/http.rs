@@ -1,0 +1,420 @@
+//! One request and its answer, for callers that wait.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsConnector;
+
+use super::config::Config;
+use super::{Error, Result, tls};
+
+/// How long a connection may take to be made, and an answer to begin.
+const BEGIN: Duration = Duration::from_secs(60);
+/// How long nothing may come of a body.
+const STALL: Duration = Duration::from_secs(60);
+/// Addresses that an answer may lead on to, one after another.
+const HOPS: usize = 10;
+/// Bytes of a proxy's answer.
+const PROXY_HEAD: usize = 16 << 10;
+
+type Sender = SendRequest<Full<Bytes>>;
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A client with a thread of its own that moves the bytes. Dropped, all its connections are closed.
+pub struct Http {
+    config: Config,
+    runtime: Handle,
+    gone: watch::Receiver<bool>,
+    idle: Mutex<BTreeMap<String, Vec<Sender>>>,
+    tls: Mutex<BTreeMap<(String, bool), Arc<ClientConfig>>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// GET, HEAD or POST.
+    pub method: Method,
+    /// Where.
+    pub uri: Uri,
+    /// With what besides the host.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// The registry that this is part of speaking with, whose rules hold: `host:port`.
+    pub domain: String,
+}
+
+/// The answer; its body is read from it.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Body,
+}
+
+/// A body that comes over the network.
+pub struct Body {
+    http: Arc<Http>,
+    incoming: Option<Incoming>,
+    chunk: Bytes,
+    connection: Option<(String, Sender)>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+impl Http {
+    /// A client by this configuration. `gone`: a pipe that is closed when nobody waits for the answers any more.
+    ///
+    /// # Errors
+    /// No thread, or no descriptors.
+    pub fn start(config: Config, gone: Option<OwnedFd>) -> io::Result<Arc<Self>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (left, watched) = watch::channel(false);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let leaves = async move {
+                    match gone.map(Receiver::from_owned_fd) {
+                        Some(Ok(pipe)) => drop(pipe.readable().await),
+                        _ => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = leaves => {
+                        let _ = left.send(true);
+                        let _ = left;
+                    }
+                    _ = stopped => {}
+                }
+            });
+            // Those who wait are told; nothing is to be moved any more.
+            runtime.shutdown_background();
+        })?;
+        Ok(Arc::new(Self {
+            config,
+            runtime: handle,
+            gone: watched,
+            idle: Mutex::default(),
+            tls: Mutex::default(),
+            stop: Some(stop),
+            thread: Some(thread),
+        }))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether nobody waits for the answers any more.
+    pub fn is_cancelled(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Waits, unless whoever asked leaves.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        self.wait(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut gone = self.gone.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // Also if the thread is gone, that is.
+                _ = gone.wait_for(|gone| *gone) => Err(Error::Cancelled),
+                done = work => done,
+            }
+        })
+    }
+
+    /// Asks, and follows where the answer leads. Another host never sees `Authorization`.
+    ///
+    /// # Errors
+    /// [`Error::Connection`], or the answers lead nowhere.
+    pub fn ask(self: &Arc<Self>, mut ask: Ask) -> Result<Answer> {
+        for _ in 0..=HOPS {
+            let what = format!("{} {}", ask.method, shown(&ask.uri));
+            let failed = |source: io::Error| Error::Connection { what: what.clone(), source };
+            let (response, connection) = self.wait(async {
+                let asked = tokio::time::timeout(BEGIN, self.exchange(&ask)).await;
+                asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)
+            })?;
+            let (head, incoming) = response.into_parts();
+            let body = Body {
+                http: Arc::clone(self),
+                incoming: Some(incoming),
+                chunk: Bytes::new(),
+                connection: Some(connection),
+            };
+            let moved = [301, 302, 303, 307, 308].contains(&head.status.as_u16()) && ask.method != Method::POST;
+            let Some(place) = head.headers.get(header::LOCATION).filter(|_| moved) else {
+                return Ok(Answer { status: head.status, headers: head.headers, body });
+            };
+            let next = place.to_str().ok().and_then(|place| follow(&ask.uri, place));
+            let next = next.ok_or_else(|| Error::Invalid(format!("{what}: led on to no address")))?;
+            let downgraded = ask.uri.scheme_str() == Some("https") && next.scheme_str() == Some("http");
+            if downgraded && !self.config.is_insecure(&ask.domain) {
+                return Err(Error::Invalid(format!("{what}: led on to {}, which is not encrypted", shown(&next))));
+            }
+            if (next.scheme(), next.authority()) != (ask.uri.scheme(), ask.uri.authority()) {
+                ask.headers.remove(header::AUTHORIZATION);
+                ask.domain = next.authority().map(ToString::to_string).unwrap_or_default();
+            }
+            ask.uri = next;
+        }
+        Err(Error::Invalid(format!("{}: stopped after {HOPS} redirects", shown(&ask.uri))))
+    }
+
+    async fn exchange(&self, ask: &Ask) -> io::Result<(Response<Incoming>, (String, Sender))> {
+        let key = format!("{} {}", ask.domain, origin(&ask.uri));
+        loop {
+            let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key).and_then(Vec::pop);
+            let old = pooled.is_some();
+            let mut sender = match pooled {
+                Some(sender) => sender,
+                None => self.connect(ask).await?,
+            };
+            let mut request = Request::new(Full::new(ask.body.clone()));
+            *request.method_mut() = ask.method.clone();
+            *request.headers_mut() = ask.headers.clone();
+            let host = ask.uri.authority().map_or("", |authority| authority.as_str());
+            let bad = |_| io::Error::new(io::ErrorKind::InvalidInput, "no host");
+            request.headers_mut().insert(header::HOST, HeaderValue::from_str(host).map_err(bad)?);
+            let agent = concat!("pierless/", env!("CARGO_PKG_VERSION"));
+            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            // A proxy of plain HTTP wants the whole address.
+            let whole = ask.uri.scheme_str() == Some("http") && self.proxy(&ask.uri).is_some();
+            let path = ask.uri.path_and_query().map_or("/", |path| path.as_str());
+            *request.uri_mut() = if whole { ask.uri.clone() } else { path.parse().map_err(io::Error::other)? };
+            let sent = match sender.ready().await {
+                Ok(()) => sender.send_request(request).await,
+                Err(err) => Err(err),
+            };
+            match sent {
+                Ok(response) => return Ok((response, (key, sender))),
+                // The other side had closed it meanwhile.
+                Err(_) if old => {}
+                Err(err) => return Err(io::Error::other(because(&err))),
+            }
+        }
+    }
+
+    fn proxy(&self, uri: &Uri) -> Option<&str> {
+        self.config.proxy_for(uri.scheme_str() == Some("https"), uri.host().unwrap_or_default())
+    }
+
+    async fn connect(&self, ask: &Ask) -> io::Result<Sender> {
+        let https = ask.uri.scheme_str() == Some("https");
+        let host = ask.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = ask.uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let tcp = match self.proxy(&ask.uri) {
+            Some(proxy) => through(proxy, https.then_some((host, port))).await?,
+            None => TcpStream::connect((host, port)).await?,
+        };
+        tcp.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = if https {
+            let unchecked = self.config.is_insecure(&ask.domain);
+            let config = self.tls(&ask.domain, unchecked).map_err(io::Error::other)?;
+            let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+            Box::new(TlsConnector::from(config).connect(name, tcp).await?)
+        } else {
+            Box::new(tcp)
+        };
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|err| io::Error::other(because(&err)))?;
+        self.runtime.spawn(async move {
+            if let Err(err) = connection.await {
+                tracing::debug!("registry connection: {err}");
+            }
+        });
+        Ok(sender)
+    }
+
+    fn tls(&self, domain: &str, unchecked: bool) -> Result<Arc<ClientConfig>> {
+        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = known.get(&(domain.to_owned(), unchecked)) {
+            return Ok(Arc::clone(config));
+        }
+        let config = tls::client(&self.config, domain, unchecked)?;
+        known.insert((domain.to_owned(), unchecked), Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Body {
+    /// All of it, if it is not more than so many bytes.
+    ///
+    /// # Errors
+    /// As reading it; or it is more.
+    pub fn all(mut self, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        (&mut self).take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the answer has more than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            let Some(incoming) = &mut self.incoming else { return Ok(0) };
+            let next = self.http.wait(async { Ok(tokio::time::timeout(STALL, incoming.frame()).await) });
+            match next.map_err(io::Error::other)? {
+                Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for a minute")),
+                Ok(Some(Ok(frame))) => self.chunk = frame.into_data().unwrap_or_default(),
+                Ok(Some(Err(err))) => {
+                    self.incoming = None;
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, because(&err)));
+                }
+                Ok(None) => {
+                    self.incoming = None;
+                    if let Some((key, sender)) = self.connection.take().filter(|(_, sender)| !sender.is_closed()) {
+                        let mut idle = self.http.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                        idle.entry(key).or_default().push(sender);
+                    }
+                    return Ok(0);
+                }
+            }
+        }
+        let count = buffer.len().min(self.chunk.len());
+        buffer[..count].copy_from_slice(&self.chunk[..count]);
+        self.chunk.advance(count);
+        Ok(count)
+    }
+}
+
+/// Through a proxy: a tunnel to `target`, or none where the proxy is asked itself.
+async fn through(proxy: &str, target: Option<(&str, u16)>) -> io::Result<TcpStream> {
+    let wrong = || io::Error::new(io::ErrorKind::InvalidInput, format!("the proxy {proxy:?} is no http:// address"));
+    let uri: Uri =
+        if proxy.contains("://") { proxy.parse() } else { format!("http://{proxy}").parse() }.map_err(|_| wrong())?;
+    if uri.scheme_str() != Some("http") {
+        return Err(wrong());
+    }
+    let authority = uri.authority().ok_or_else(wrong)?;
+    let mut tcp = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;
+    let Some((host, port)) = target else { return Ok(tcp) };
+    let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
+    let proof =
+        user.map(|user| format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(user))).unwrap_or_default();
+    tcp.write_all(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{proof}\r\n").as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = tcp.read_u8().await?;
+        head.push(byte);
+        if head.len() > PROXY_HEAD {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the proxy's answer has no end"));
+        }
+    }
+    let line = String::from_utf8_lossy(&head);
+    let line = line.lines().next().unwrap_or_default();
+    match line.split(' ').nth(1) {
+        Some("200") => Ok(tcp),
+        _ => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("the proxy answered {line:?}"))),
+    }
+}
+
+/// Where a `Location` leads.
+fn follow(from: &Uri, place: &str) -> Option<Uri> {
+    let scheme = from.scheme_str()?;
+    let text = if place.contains("://") {
+        place.to_owned()
+    } else if let Some(rest) = place.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if place.starts_with('/') {
+        format!("{scheme}://{}{place}", from.authority()?)
+    } else {
+        let (folder, _) = from.path().rsplit_once('/')?;
+        format!("{scheme}://{}{folder}/{place}", from.authority()?)
+    };
+    let uri: Uri = text.split('#').next()?.parse().ok()?;
+    matches!(uri.scheme_str(), Some("http" | "https")).then_some(uri)
+}
+
+fn origin(uri: &Uri) -> String {
+    format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |authority| authority.as_str()))
+}
+
+/// An address for people: the query of a presigned one is a secret.
+fn shown(uri: &Uri) -> String {
+    format!("{}{}", origin(uri), uri.path())
+}
+
+/// hyper's errors say little; their sources say why.
+fn because(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_lead_where_they_say() {
+        let from: Uri = "https://a.example:5000/v2/x/blobs/1?y=z".parse().expect("address");
+        for (place, want) in [
+            ("https://b.example/c?d#e", Some("https://b.example/c?d")),
+            ("//b.example/c", Some("https://b.example/c")),
+            ("/c", Some("https://a.example:5000/c")),
+            ("c", Some("https://a.example:5000/v2/x/blobs/c")),
+            ("ftp://b.example/c", None),
+            ("file:///etc/passwd", None),
+        ] {
+            assert_eq!(follow(&from, place).map(|uri| uri.to_string()).as_deref(), want, "{place}");
+        }
+    }
+}

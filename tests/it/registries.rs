@@ -1,0 +1,284 @@
+//! Real registries of a test's own, and a proxy before one that misbehaves as it is told.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::fixtures;
+use super::harness::Env;
+use super::process::{Process, eventually, run};
+
+/// Debian's docker-registry on a port of its own.
+pub struct Registry {
+    pub port: u16,
+    pub certificate: Option<std::path::PathBuf>,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+/// Of a registry's users.
+pub const USER: &str = "somebody";
+pub const PASSWORD: &str = "se:cret";
+
+#[derive(Default, Clone, Copy)]
+pub struct Options {
+    /// A certificate that signs itself, as people make them.
+    pub tls: bool,
+    /// Only [`USER`] may.
+    pub basic: bool,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Registry {
+    pub fn start(options: Options) -> Registry {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let port = free_port();
+        let mut text = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n",
+            at("data").display()
+        );
+        text.push_str(&format!("http:\n  addr: 127.0.0.1:{port}\n  secret: x\n"));
+        let certificate = options.tls.then(|| at("tls.crt"));
+        if let Some(certificate) = &certificate {
+            let key = at("tls.key");
+            let made = run(Command::new("openssl")
+                .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry"])
+                .args(["-addext", "subjectAltName=DNS:registry.test,IP:127.0.0.1"])
+                .arg("-keyout")
+                .arg(&key)
+                .arg("-out")
+                .arg(certificate));
+            assert_eq!(made.code, 0, "{made:?}");
+            text.push_str(&format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display()));
+        }
+        if options.basic {
+            // bcrypt of PASSWORD, by htpasswd -nbB.
+            let line = Command::new("python3")
+                .args([
+                    "-c",
+                    "import crypt,sys; print(crypt.crypt(sys.argv[1], crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))",
+                ])
+                .arg(PASSWORD)
+                .output()
+                .unwrap();
+            let hash = String::from_utf8(line.stdout).unwrap();
+            fs::write(at("htpasswd"), format!("{USER}:{}\n", hash.trim().replace("$2b$", "$2y$"))).unwrap();
+            text.push_str(&format!("auth:\n  htpasswd: {{realm: here, path: {}}}\n", at("htpasswd").display()));
+        }
+        fs::write(at("config.yml"), text).unwrap();
+        let mut process = Process::start(Command::new("docker-registry").arg("serve").arg(at("config.yml")));
+        eventually("the registry listens", || {
+            assert!(process.is_running(), "{}", process.err.now());
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        Registry { port, certificate, _process: process, _dir: dir }
+    }
+
+    /// `127.0.0.1:PORT/REPOSITORY`
+    pub fn name(&self, repository: &str) -> String {
+        format!("127.0.0.1:{}/{repository}", self.port)
+    }
+
+    /// Pushes an archive there by skopeo; what the registry calls it.
+    pub fn push(&self, archive: &Path, repository: &str, options: &[&str]) -> String {
+        let to = format!("docker://{}", self.name(repository));
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]).args(options);
+        skopeo.arg(format!("docker-archive:{}", archive.display())).arg(&to);
+        // What skopeo remembers of other pushes would make it take their blobs, packed in whichever way.
+        let memory = tempfile::tempdir().unwrap();
+        skopeo.env("TMPDIR", std::env::temp_dir()).env("XDG_DATA_HOME", memory.path());
+        run(&mut skopeo).ok();
+        self.digest(repository)
+    }
+
+    /// Puts a manifest or an index there as it is.
+    pub fn put(&self, repository: &str, tag: &str, kind: &str, body: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// What skopeo says that the registry means by a name.
+    pub fn digest(&self, repository: &str) -> String {
+        let name = format!("docker://{}", self.name(repository));
+        let output =
+            run(Command::new("skopeo").args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &name]));
+        output.ok().trim().to_owned()
+    }
+}
+
+/// busybox in a registry of its own, as `busybox:latest`.
+pub fn with_busybox() -> Registry {
+    let registry = Registry::start(Options::default());
+    registry.push(fixtures::busybox(), "busybox:latest", &[]);
+    registry
+}
+
+/// What the proxy does with answers that bring blobs.
+#[derive(Default, Clone)]
+pub struct Faults {
+    /// So many answers end at their half.
+    pub cut: usize,
+    /// So many have a wrong byte.
+    pub spoil: usize,
+    /// So many requests of any kind are answered by this status.
+    pub refuse: usize,
+    pub status: u16,
+    /// Requests need a token of the proxy's own service, which knows [`USER`]; one is good for so many.
+    pub token_uses: Option<usize>,
+    /// Blobs are at the same path of this port.
+    pub elsewhere: Option<u16>,
+    /// Bytes of a chunk, and the pause after each.
+    pub slow: Option<(usize, Duration)>,
+}
+
+/// A proxy before a registry.
+pub struct Proxy {
+    pub port: u16,
+    pub faults: Arc<Mutex<Faults>>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    pub fn before(registry: &Registry) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (faults, seen) = (Arc::new(Mutex::new(Faults::default())), Arc::new(Mutex::new(Vec::new())));
+        let proxy = Proxy { port, faults: Arc::clone(&faults), seen: Arc::clone(&seen) };
+        let upstream = registry.port;
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (faults, seen) = (Arc::clone(&faults), Arc::clone(&seen));
+                std::thread::spawn(move || serve(client, upstream, &faults, &seen));
+            }
+        });
+        proxy
+    }
+
+    pub fn name(&self, repository: &str) -> String {
+        format!("127.0.0.1:{}/{repository}", self.port)
+    }
+
+    pub fn set(&self, faults: Faults) {
+        *self.faults.lock().unwrap() = faults;
+        self.seen.lock().unwrap().clear();
+    }
+
+    /// `METHOD PATH RANGE AUTHORIZATION` of the requests whose paths have this in them.
+    pub fn seen(&self, part: &str) -> Vec<String> {
+        self.seen.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
+    }
+}
+
+/// One request of a connection, which is closed after its answer. Failures are the client's to notice.
+fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mutex<Vec<String>>) -> Option<()> {
+    let mut reader = BufReader::new(client.try_clone().ok()?);
+    let (mut head, mut line) = (String::new(), String::new());
+    let (mut range, mut proof) = (String::new(), String::new());
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        if line == "\r\n" {
+            break;
+        }
+        if line.to_ascii_lowercase().starts_with("range:") {
+            range = line.trim().to_owned();
+        }
+        if line.to_ascii_lowercase().starts_with("authorization:") {
+            proof = line.trim()["authorization:".len()..].trim().to_owned();
+            continue;
+        }
+        if !line.to_ascii_lowercase().starts_with("connection:") {
+            head.push_str(&line);
+        }
+    }
+    let first: Vec<&str> = head.lines().next()?.split(' ').collect();
+    let (method, path) = (first[0].to_owned(), first[1].to_owned());
+    let tokens = seen.lock().unwrap().iter().filter(|line| line.contains("/token")).count();
+    let uses = seen.lock().unwrap().iter().filter(|line| line.ends_with(&proof)).count();
+    seen.lock().unwrap().push(format!("{method} {path} {range} {proof}"));
+    let port = client.local_addr().ok()?.port();
+    let token_uses = faults.lock().unwrap().token_uses;
+    if path.starts_with("/token") {
+        let known = proof == format!("Basic {}", base64(&format!("{USER}:{PASSWORD}")));
+        let body = if known { format!("{{\"token\":\"t{tokens}\"}}") } else { "{}".to_owned() };
+        let status = if known { 200 } else { 401 };
+        let length = body.len();
+        return write!(client, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+            .ok();
+    }
+    if token_uses.is_some_and(|most| !proof.starts_with("Bearer t") || uses >= most) {
+        let challenge = format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"s\",scope=\"x\"");
+        return write!(
+            client,
+            "HTTP/1.1 401 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .ok();
+    }
+    if let Some(other) = faults.lock().unwrap().elsewhere.filter(|_| path.contains("/blobs/")) {
+        return write!(client, "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}{path}?signed=1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+    }
+    {
+        let mut faults = faults.lock().unwrap();
+        if faults.refuse > 0 {
+            faults.refuse -= 1;
+            let status = faults.status;
+            let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"in the registry's own words"}]}"#;
+            let length = body.len();
+            return write!(client, "HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok();
+        }
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
+    write!(server, "{head}Connection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).ok()?;
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let is_blob = method == "GET" && path.contains("/blobs/") && answer.len() - body > 100_000;
+    let (mut until, mut pace) = (answer.len(), None);
+    if is_blob {
+        let mut faults = faults.lock().unwrap();
+        pace = faults.slow;
+        if faults.cut > 0 {
+            faults.cut -= 1;
+            until = body + (answer.len() - body) / 2;
+        }
+        if faults.spoil > 0 {
+            faults.spoil -= 1;
+            let at = body + (answer.len() - body) / 3;
+            answer[at] ^= 1;
+        }
+    }
+    let (size, pause) = pace.unwrap_or((usize::MAX, Duration::ZERO));
+    for chunk in answer[..until].chunks(size) {
+        client.write_all(chunk).ok()?;
+        std::thread::sleep(pause);
+    }
+    Some(())
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// The images and layers of a store, without what may stay of failed pulls.
+pub fn refs(env: &Env) -> usize {
+    fs::read_dir(env.data().join("images/refs")).into_iter().flatten().count()
+}
