@@ -16,8 +16,8 @@ import tempfile
 import threading
 import time
 
-#: Some answer only when something happens, which may be never; a swarm's all say the same.
-LEFT_OUT = "/wait$|/attach$|^/events$|/logs$|/start$|^/(swarm|nodes|services|tasks|secrets|configs|plugins)"
+#: Some answer only when something happens, which may be never; a swarm's all say the same; registries fail as they like.
+LEFT_OUT = "/wait$|/attach$|^/events$|/logs$|/start$|^/auth$|^/distribution/|^/(swarm|nodes|services|tasks|secrets|configs|plugins)"
 
 HOOKS = '''
 import random
@@ -53,6 +53,9 @@ def tar(context, value):
 
 @schemathesis.check
 def no_failure_of_ours(ctx, response, case):
+    # A pull fails with the registry that it names.
+    if case.path == "/images/create" and response.status_code == 500:
+        return
     if response.status_code >= 500 and response.status_code != 501:
         raise AssertionError(f"{response.status_code}: {response.text}")
 '''
