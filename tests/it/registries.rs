@@ -32,20 +32,16 @@ pub struct Options {
     pub basic: bool,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Registry {
     pub fn start(options: Options) -> Registry {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let port = free_port();
         let mut text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n",
+            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n",
             at("data").display()
         );
-        text.push_str(&format!("http:\n  addr: 127.0.0.1:{port}\n  secret: x\n"));
+        // The kernel chooses, so that no other test can have the port.
+        text.push_str("http:\n  addr: 127.0.0.1:0\n  secret: x\n");
         let certificate = options.tls.then(|| at("tls.crt"));
         if let Some(certificate) = &certificate {
             let key = at("tls.key");
@@ -75,10 +71,15 @@ impl Registry {
         }
         fs::write(at("config.yml"), text).unwrap();
         let mut process = Process::start(Command::new("docker-registry").arg("serve").arg(at("config.yml")));
+        let mut port = None;
         eventually("the registry listens", || {
-            assert!(process.is_running(), "{}", process.err.now());
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+            let said = process.err.now();
+            assert!(process.is_running(), "{said}");
+            let after = said.split_once("listening on 127.0.0.1:").map(|(_, rest)| rest);
+            port = after.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+            port.is_some()
         });
+        let port: u16 = port.unwrap();
         Registry { port, certificate, _process: process, _dir: dir }
     }
 
