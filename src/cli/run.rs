@@ -19,7 +19,7 @@ use crate::engine::{self, Engine};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::monitor::client;
-use crate::sys::inotify::readable_before;
+use crate::sys::poll::readable_before;
 
 /// Exit code of a container that could not be made or started, as `docker run` has it.
 const CANNOT: u8 = 125;

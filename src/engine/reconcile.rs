@@ -23,7 +23,7 @@ use crate::sys::{pidfd, process};
 
 /// How long a process may take to end that was killed, and a monitor to write down that its container ended.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a monitor may take to end that has hung up, or been told to.
+/// How long a monitor may take to end that has hung up, been told to, or has nothing left to do.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -94,14 +94,14 @@ impl Engine {
         let state = &seen.state;
         let temporary = record.host_config.auto_remove;
         let door = seen.door;
-        let loose = state.is_running() || state.starting || door || seen.late || (temporary && is_over(state));
+        let loose = state.may_run() || door || seen.late || (temporary && is_over(state));
         // Most containers have ended, and lists are long: no look at the lock where it decides nothing.
         let lock = match lock {
             Some(lock) => lock,
             None if !loose => LockSeen::Missing,
             None => self.look_at_lock(record, state)?,
         };
-        let judged = (state.is_running() || state.starting) && lock != LockSeen::Held;
+        let judged = state.may_run() && lock != LockSeen::Held;
         let same_boot = judged && process::boot_id().is_ok_and(|boot| boot == state.boot_id);
         let alive = same_boot && process::start_time(state.pid).is_ok_and(|start| start == state.pid_start);
         Ok(Facts { lock, same_boot, alive, late: seen.late, door, temporary })
@@ -157,7 +157,7 @@ impl Engine {
             seen = store::see_state(&self.home, id)?;
         }
         if let Meaning::Lost(loss) = meant
-            && (seen.state.is_running() || seen.state.starting)
+            && seen.state.may_run()
         {
             let state = self.commit_loss(id, seen.state, loss);
             seen = Seen { state, late: true, door: seen.door };
@@ -208,7 +208,7 @@ impl Engine {
 }
 
 /// A lock that a monitor has, once that has ended; none if the file went with its directory.
-fn freed(path: &Path) -> Result<Option<Lock>> {
+pub(in crate::engine) fn freed(path: &Path) -> Result<Option<Lock>> {
     match Lock::exclusive_within(path, MONITOR_PATIENCE) {
         Ok(Some(lock)) => Ok(Some(lock)),
         Err(state::Error::Missing(_)) => Ok(None),

@@ -23,6 +23,11 @@ pub fn covers(now: &str, made: &str) -> bool {
     is_initial(&now[0]) == is_initial(&made[0]) && within(&made[0], &now[0]) && within(&made[1], &now[1])
 }
 
+/// The same where files of older versions, which did not remember their maps, are taken as they are.
+pub fn accepts(now: &str, made: &str) -> bool {
+    made.is_empty() || covers(now, made)
+}
+
 fn is_initial(map: &Map) -> bool {
     *map == [(0, 0, u32::MAX.into())]
 }

@@ -8,16 +8,11 @@ use crate::model::reference::sha256_hex;
 use crate::state::lock::Lock;
 use crate::state::{self, atomic};
 
-use super::ids::covers;
+use super::ids::{accepts, covers};
 use super::layers::{Extracted, extract_file, map_id};
 use super::meta::{LayerRecord, LayerRef};
 use super::staging::Staging;
 use super::{Error, Result, Store};
-
-/// Whether a layer fits these id maps, or is of before layers remembered theirs.
-fn is_accepted(layer: &LayerRecord, now: &str) -> bool {
-    layer.ids.is_empty() || covers(now, &layer.ids)
-}
 
 impl Store {
     /// The record of a layer that can be used by this process; none if it is not unpacked, or was by other id maps.
@@ -35,7 +30,7 @@ impl Store {
     /// /proc is not there.
     pub fn accepted_layer(&self, chain: &str) -> Result<Option<LayerRecord>> {
         let now = map_id()?;
-        Ok(self.layer(chain).filter(|layer| is_accepted(layer, &now)))
+        Ok(self.layer(chain).filter(|layer| accepts(&now, &layer.ids)))
     }
 
     /// What a load need not bring: a layer that can be used, or an old one that a running container uses.
@@ -58,7 +53,7 @@ impl Store {
     /// /proc is not there.
     pub fn are_usable(&self, chains: &[String]) -> Result<bool> {
         let now = map_id()?;
-        Ok(chains.iter().all(|chain| self.layer(chain).is_some_and(|layer| is_accepted(&layer, &now))))
+        Ok(chains.iter().all(|chain| self.layer(chain).is_some_and(|layer| accepts(&now, &layer.ids))))
     }
 
     /// Makes sure that a container can use these layers: what was unpacked by other id maps, or has vanished, is unpacked

@@ -182,7 +182,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Gone`] if it was killed or never started.
-    #[cfg_attr(not(test), expect(dead_code, reason = "those who wait will ask the monitor first"))]
+    #[cfg(test)]
     pub fn wait(&self) -> Result<i32> {
         self.exit(&Request::Wait)
     }

@@ -42,7 +42,8 @@ pub struct Started {
     pub terminal: Option<OwnedFd>,
     /// The root file system, which stays as long as this is open; none for a further process in a container.
     pub rootfs: Option<OwnedFd>,
-    /// Its mount namespace, for [`end_all`](super::end_all); none where the kernel ends all processes of the container with its first.
+    /// Its mount namespace, for [`end_all`](super::end_all); none where the kernel ends all processes of the container
+    /// with its first.
     pub mounts: Option<OwnedFd>,
 }
 

@@ -150,7 +150,8 @@ impl Server {
                 // What many clients needed at once the allocator would keep.
                 () = until(rest) => {
                     many = 0;
-                    self.conns = self.conns.drain(..).filter(|conn| conn.strong_count() > 0).collect();
+                    self.conns.retain(|conn| conn.strong_count() > 0);
+                    self.conns.shrink_to_fit();
                     memory::trim();
                 }
                 () = until(deadline) => {

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat};
 
 use super::atomic::from_json;
 use super::container::{ContainerRecord, StateRecord};
-use super::paths::{DOOR, Home};
+use super::paths::{DOOR, Home, RECORD, STATE};
 use super::store::{self, Seen};
 use super::{Error, Result};
 use crate::model::time::{self, Nanos, SECOND};
@@ -117,7 +117,7 @@ impl Reader<'_> {
     /// # Errors
     /// As [`store::load`].
     pub fn record(&self, id: &str) -> Result<Arc<ContainerRecord>> {
-        let file = self.place(id, "container.json");
+        let file = self.place(id, RECORD);
         if let Some(record) = self.cache.with(id, |entry| Kept::get(entry.record.as_ref(), &file)) {
             return Ok(record);
         }
@@ -132,7 +132,7 @@ impl Reader<'_> {
     /// # Errors
     /// As [`store::see_state`].
     pub fn state(&self, id: &str) -> Result<Seen> {
-        let file = self.place(id, "state.json");
+        let file = self.place(id, STATE);
         if let Some(state) = self.cache.with(id, |entry| Kept::get(entry.state.as_ref(), &file)) {
             return Ok(store::with_late_end(self.home, id, state, self.has_door(id)));
         }
@@ -231,7 +231,9 @@ mod tests {
         let paths = home.container(&record.id);
         fs::create_dir_all(&paths.data).expect("container");
         let cache = Cache::default();
-        assert!(matches!(cache.reader(&home).expect("reader").record(&record.id), Err(Error::Missing(_))));
+        let record_of = |id: &str| cache.reader(&home).expect("reader").record(id);
+        let state_of = |id: &str| cache.reader(&home).expect("reader").state(id);
+        assert!(matches!(record_of(&record.id), Err(Error::Missing(_))));
         // As fast as they come, and of one length: each is seen.
         for round in 0..200u8 {
             record.name = format!("n{:03}", round);
@@ -239,23 +241,23 @@ mod tests {
             store::save(&home, &record).expect("record");
             let state = StateRecord { status: Status::Exited, exit_code: 100 + i32::from(round), ..Default::default() };
             store::save_state(&home, &record.id, &state, Durability::Process).expect("state");
-            assert_eq!(cache.reader(&home).expect("reader").record(&record.id).expect("record").name, record.name);
-            assert_eq!(cache.reader(&home).expect("reader").state(&record.id).expect("state").state, state);
+            assert_eq!(record_of(&record.id).expect("record").name, record.name);
+            assert_eq!(state_of(&record.id).expect("state").state, state);
         }
         grow_old(&paths.record());
-        let first = cache.reader(&home).expect("reader").record(&record.id).expect("record");
-        let again = cache.reader(&home).expect("reader").record(&record.id).expect("record");
+        let first = record_of(&record.id).expect("record");
+        let again = record_of(&record.id).expect("record");
         assert!(Arc::ptr_eq(&first, &again), "an old one is kept");
         // In place, of the same length.
         let text = fs::read_to_string(paths.record()).expect("text");
         fs::write(paths.record(), text.replace("n199", "n777")).expect("edit");
-        assert_eq!(cache.reader(&home).expect("reader").record(&record.id).expect("record").name, "n777");
+        assert_eq!(record_of(&record.id).expect("record").name, "n777");
         fs::write(paths.record(), "{").expect("spoil");
-        assert!(cache.reader(&home).expect("reader").record(&record.id).expect_err("spoiled").is_unreadable());
+        assert!(record_of(&record.id).expect_err("spoiled").is_unreadable());
         fs::write(paths.state(), "{").expect("spoil");
-        assert_eq!(cache.reader(&home).expect("reader").state(&record.id).expect("state").state.exit_code, 137);
+        assert_eq!(state_of(&record.id).expect("state").state.exit_code, 137);
         fs::remove_file(paths.record()).expect("remove");
-        assert!(matches!(cache.reader(&home).expect("reader").record(&record.id), Err(Error::Missing(_))));
+        assert!(matches!(record_of(&record.id), Err(Error::Missing(_))));
         cache.retain(&[]);
         assert!(cache.entries.lock().expect("entries").is_empty());
     }

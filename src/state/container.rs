@@ -159,4 +159,9 @@ impl StateRecord {
     pub fn is_running(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)
     }
+
+    /// Whether its process may exist: it does, or a start is under way whose outcome is not known.
+    pub fn may_run(&self) -> bool {
+        self.is_running() || self.starting
+    }
 }

@@ -13,6 +13,12 @@ use crate::model::mounting::DOCKER_SOCKETS;
 /// Marks a directory that is being removed: nobody lists it, and whoever finds it without an owner ends it.
 pub(super) const GONE: &str = ".gone-";
 
+/// What was asked, in a container's directory, wherever that has been put.
+pub(super) const RECORD: &str = "container.json";
+
+/// What happened, there.
+pub(super) const STATE: &str = "state.json";
+
 /// In a container's directory while its name changes.
 pub(super) const RENAMING: &str = "renaming";
 
@@ -150,11 +156,11 @@ pub struct ContainerPaths {
 impl ContainerPaths {
     /// What was asked.
     pub fn record(&self) -> PathBuf {
-        self.data.join("container.json")
+        self.data.join(RECORD)
     }
     /// What happened.
     pub fn state(&self) -> PathBuf {
-        self.data.join("state.json")
+        self.data.join(STATE)
     }
     /// Room for the next `state.json`.
     pub fn spare(&self) -> PathBuf {
@@ -162,7 +168,7 @@ impl ContainerPaths {
     }
     /// What happened last, where the data directory could not take it.
     pub fn late_state(&self) -> PathBuf {
-        self.run.join("state.json")
+        self.run.join(STATE)
     }
     /// A link to both names, while its name changes.
     pub fn renaming(&self) -> PathBuf {

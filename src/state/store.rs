@@ -99,7 +99,7 @@ pub fn see_state(home: &Home, id: &str) -> Result<Seen> {
 /// An end that waits in the run directory is later than what says that the container runs.
 pub(super) fn with_late_end(home: &Home, id: &str, state: StateRecord, door: bool) -> Seen {
     let late = || atomic::read_json::<StateRecord>(&home.container(id).late_state()).ok();
-    match (state.is_running() || state.starting).then(late).flatten().filter(|late| late.exits > state.exits) {
+    match state.may_run().then(late).flatten().filter(|late| late.exits > state.exits) {
         Some(state) => Seen { state, late: true, door },
         None => Seen { state, late: false, door },
     }

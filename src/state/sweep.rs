@@ -7,7 +7,7 @@ use super::container::ContainerRecord;
 use super::events::{self, Event};
 use super::lock::Lock;
 use super::names::{names, release_name, reserve_name};
-use super::paths::{GONE, Home, entry_id};
+use super::paths::{GONE, Home, RECORD, entry_id};
 use super::remains::{PROBE, bury, remove_remains, remove_run, remove_tree};
 use super::store::{ids, load};
 use super::{Error, atomic};
@@ -68,7 +68,7 @@ pub fn end_removal(home: &Home, id: &str) {
         let _ = release_name(home, &name, id);
     }
     // Without a record it never was a container that anybody was told of.
-    if let Ok(record) = atomic::read_json::<ContainerRecord>(&gone.join("container.json"))
+    if let Ok(record) = atomic::read_json::<ContainerRecord>(&gone.join(RECORD))
         && !events::is_told(home, id, "destroy", record.created)
         && let Err(err) = events::append(home, &Event::container(&record, "destroy", &[]))
     {

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 
 /// What to be told of.
@@ -137,33 +137,6 @@ impl Drop for Inotify {
     }
 }
 
-/// Waits until one of these descriptors is readable, or hung up: true; or until `gone` is: false.
-///
-/// # Errors
-/// Those of poll(2).
-pub fn readable_before<'a>(
-    these: impl IntoIterator<Item = BorrowedFd<'a>>,
-    gone: Option<BorrowedFd<'a>>,
-) -> io::Result<bool> {
-    let all = gone.into_iter().chain(these);
-    let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    loop {
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) if gone.is_some() && !fds[0].revents().is_empty() => return Ok(false),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(err) => return Err(err.into()),
-        }
-    }
-}
-
-/// Whether a descriptor is readable now, or hung up.
-pub fn is_readable(fd: impl AsFd) -> bool {
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))).is_ok_and(|ready| ready > 0)
-}
-
 impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.told.as_fd()
@@ -173,6 +146,7 @@ impl AsFd for Inotify {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags};
 
     fn told(watch: &Inotify, millis: i64) -> bool {
         let limit = rustix::time::Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };

@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod openat2;
 pub mod pidfd;
+pub mod poll;
 pub mod process;
 pub mod pty;
 pub mod seccomp;

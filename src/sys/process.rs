@@ -36,10 +36,17 @@ pub fn children() -> Vec<i32> {
     }
 }
 
+/// What /proc/PID/stat says after the command's name: the third field and those that follow. The name stands in
+/// parentheses and may hold anything, so its end is looked for from behind.
+fn stat(pid: i32) -> io::Result<String> {
+    let mut text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let end = text.rfind(')').map_or(text.len(), |end| end + 1);
+    Ok(text.split_off(end))
+}
+
 /// Whether a process has ended and only waits for its parent to take notice.
 pub fn is_zombie(pid: i32) -> bool {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    text.rfind(')').and_then(|end| text.get(end + 1..)).is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    stat(pid).is_ok_and(|fields| fields.trim_start().starts_with('Z'))
 }
 
 /// Whether a process still runs its program: the one that was started then, not another that has its number by now. One
@@ -47,9 +54,8 @@ pub fn is_zombie(pid: i32) -> bool {
 pub fn lives(pid: i32, start: u64) -> bool {
     /// A task that is ending (proc(5), field 9; the kernel's include/linux/sched.h).
     const PF_EXITING: u64 = 0x4;
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let rest = text.rfind(')').and_then(|end| text.get(end + 1..)).unwrap_or_default();
-    let mut fields = rest.split_ascii_whitespace();
+    let Ok(text) = stat(pid) else { return false };
+    let mut fields = text.split_ascii_whitespace();
     let dead = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
     // Fields 9 and 22, counted from the fourth on.
@@ -67,10 +73,7 @@ pub fn parent(pid: i32) -> io::Result<i32> {
 
 /// A numeric field of /proc/PID/stat, counted as in proc(5); from the fourth on.
 fn field(pid: i32, number: usize) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the command's name in parentheses and may hold anything, so count from its end.
-    let rest = text.rfind(')').and_then(|end| text.get(end + 1..)).unwrap_or_default();
-    let field = rest.split_ascii_whitespace().nth(number - 3).and_then(|field| field.parse().ok());
+    let field = stat(pid)?.split_ascii_whitespace().nth(number - 3).and_then(|field| field.parse().ok());
     field.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 

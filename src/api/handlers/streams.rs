@@ -12,7 +12,7 @@ use crate::engine::containers::{AttachOptions, Condition, LogOptions, Logs, Roun
 use crate::engine::{self};
 use crate::model::time;
 use crate::state::logfile::{Entry, Selection};
-use crate::sys::inotify::readable_before;
+use crate::sys::poll::readable_before;
 
 /// Query of `POST /containers/{id}/attach`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -115,9 +115,7 @@ impl Logs {
         }
         Ok(true)
     }
-}
 
-impl Logs {
     /// What becomes readable when there may be more.
     pub fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.follow.iter().flat_map(|(changes, run)| std::iter::once(changes.as_fd()).chain(run.answer()))

@@ -12,7 +12,7 @@ use crate::monitor::client::{self, Connection};
 use crate::monitor::protocol::{Reply, Request};
 use crate::state;
 use crate::state::container::StateRecord;
-use crate::sys::inotify::is_readable;
+use crate::sys::poll::is_readable;
 
 /// A run that is watched.
 #[derive(Debug)]

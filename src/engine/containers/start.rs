@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::engine::{Engine, Error, Result};
 use crate::image;
-use crate::image::ids::covers;
+use crate::image::ids::accepts;
 use crate::model::ErrorKind;
 use crate::monitor::client;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
@@ -70,7 +70,7 @@ impl Engine {
     /// would be somebody else's, so it is refused; where nothing has been written, the maps of now are as good.
     fn own_files(&self, record: &ContainerRecord) -> Result<()> {
         let now = image::layers::map_id()?;
-        if record.ids.is_empty() || covers(&now, &record.ids) {
+        if accepts(&now, &record.ids) {
             return Ok(());
         }
         let upper = self.home.container(&record.id).upper();

@@ -1,9 +1,7 @@
 //! Ending containers: stop, restart, kill.
 
-use std::path::Path;
-use std::time::Duration;
-
 use super::list::View;
+use crate::engine::reconcile::freed;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::model::signal::{self, Signal};
@@ -13,9 +11,6 @@ use crate::state;
 use crate::state::container::ContainerRecord;
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
-
-/// How long a monitor may take to end when it has been told to, or has nothing left to do.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an end is part of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -156,7 +151,7 @@ impl Engine {
             // An idle monitor has nothing to stop: it leaves, and its clients with it.
             let _ = monitor.stop(signal::KILL, 0, false, false);
         }
-        after_monitor(&path)
+        freed(&path)
     }
 
     /// Tells the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing
@@ -165,16 +160,6 @@ impl Engine {
         if let Err(err) = events::append(&self.home, &Event::container(record, action, extra)) {
             tracing::warn!(container = %record.id, "event {action} is lost: {err}");
         }
-    }
-}
-
-/// A monitor's lock, once that has ended; none if the file went with its directory.
-fn after_monitor(path: &Path) -> Result<Option<Lock>> {
-    match Lock::exclusive_within(path, PATIENCE) {
-        Ok(Some(lock)) => Ok(Some(lock)),
-        Err(state::Error::Missing(_)) => Ok(None),
-        Ok(None) => Err(Error::System("the container's monitor does not end".to_owned())),
-        Err(err) => Err(err.into()),
     }
 }
 

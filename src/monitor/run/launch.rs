@@ -5,13 +5,12 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::protocol::{self, Failure};
 pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
-use crate::sys::{fdpass, process, spawn};
+use crate::sys::{fdpass, poll, process, spawn};
 
 /// Why a process does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +138,7 @@ impl Starter {
 
     /// Whether there is a report to take, or none to come.
     pub fn has_reported(&self) -> bool {
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+        poll::is_readable(&self.socket)
     }
 
     /// Takes the report; none if it was killed before it made one. `buf` is scratch space.
