@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::registry::Credentials;
+use crate::registry::config::registry_of;
 
 /// What docker calls its hub.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -52,11 +53,8 @@ impl File {
         {
             return Some(found);
         }
-        let bare = |text: &str| {
-            let text = text.trim_start_matches("https://").trim_start_matches("http://");
-            text.split('/').next().unwrap_or_default().to_owned()
-        };
-        let same = |(known, _): &(&String, &Credentials)| bare(known) == bare(key) || known.as_str() == domain;
+        let same =
+            |(known, _): &(&String, &Credentials)| registry_of(known) == registry_of(key) || known.as_str() == domain;
         let (_, found) = self.auths.iter().find(same)?;
         (*found != Credentials::default()).then(|| found.clone())
     }

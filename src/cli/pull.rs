@@ -32,7 +32,7 @@ pub fn pull(engine: &Engine, options: &Pull) -> Result<(), Error> {
 struct Screen {
     quiet: bool,
     terminal: bool,
-    layers: Vec<(String, String)>,
+    layers: Vec<String>,
 }
 
 impl Screen {
@@ -66,20 +66,18 @@ impl Screen {
             }
             return;
         }
-        let line = words(what);
-        let at = match self.layers.iter().position(|(known, _)| *known == id) {
+        let at = match self.layers.iter().position(|known| *known == id) {
             Some(at) => at,
             None => {
                 eprintln!();
-                self.layers.push((id.clone(), String::new()));
+                self.layers.push(id.clone());
                 self.layers.len() - 1
             }
         };
-        self.layers[at].1 = line;
         // Up to its line, over it, and back.
         let up = self.layers.len() - at;
         let mut out = io::stderr().lock();
-        let _ = write!(out, "\x1b[{up}A\r\x1b[2K{id}  {}\x1b[{up}B\r", self.layers[at].1);
+        let _ = write!(out, "\x1b[{up}A\r\x1b[2K{id}  {}\x1b[{up}B\r", words(what));
         let _ = out.flush();
     }
 }

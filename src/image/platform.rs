@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::config::host_architecture;
+use super::config::{ImageConfig, host_architecture};
 use super::{Error, Result};
 
 /// Operating systems that may stand alone.
@@ -68,6 +68,12 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// What an image's configuration says.
+    pub fn of(config: &ImageConfig) -> Self {
+        let variant = config.variant.clone().unwrap_or_default();
+        Self { os: config.os.clone(), architecture: config.architecture.clone(), variant }
+    }
+
     /// This machine.
     pub fn host() -> Self {
         Self { os: "linux".to_owned(), architecture: host_architecture().to_owned(), variant: String::new() }

@@ -132,6 +132,12 @@ impl Config {
     }
 }
 
+/// `host:port` of an address as clients and files write it: with a scheme and a path, or without.
+pub fn registry_of(address: &str) -> &str {
+    let bare = address.trim_start_matches("https://").trim_start_matches("http://");
+    bare.split('/').next().unwrap_or_default()
+}
+
 /// `host:port` without the port.
 pub fn host_of(domain: &str) -> &str {
     match domain.rsplit_once(':') {

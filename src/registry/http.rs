@@ -112,7 +112,6 @@ impl Http {
                 tokio::select! {
                     () = leaves => {
                         let _ = left.send(true);
-                        let _ = left;
                     }
                     _ = stopped => {}
                 }

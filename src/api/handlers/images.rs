@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::registry::asker;
 use crate::api::route::routes;
 use crate::api::types::images::{ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply};
 use crate::api::types::progress::ProgressLine;
@@ -16,7 +17,6 @@ use crate::image::pull::Step;
 use crate::image::staging::Staging;
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;
-use crate::registry::Credentials;
 
 /// Query of `GET /images/json`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -250,8 +250,7 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
         "" => None,
         text => Some(parse_platform(text).map_err(engine::Error::from)?),
     };
-    let credentials = cx.header("x-registry-auth").map(Credentials::from_header).unwrap_or_default();
-    let request = PullRequest { name: q.from_image, tag: q.tag, platform, credentials };
+    let request = PullRequest { name: q.from_image, tag: q.tag, platform, credentials: asker(&cx) };
     cx.stream(move |engine, out| {
         let gone = out.gone_owned()?;
         let mut tell = |step: Step| Vec::<ProgressLine>::from(step).iter().for_each(|line| drop(out.json(line)));

@@ -7,6 +7,11 @@ use crate::api::{ApiError, Cx, Json, Path, Reply};
 use crate::engine;
 use crate::registry::Credentials;
 
+/// Who asks a registry, by `X-Registry-Auth`; nobody without it.
+pub(super) fn asker(cx: &Cx) -> Credentials {
+    cx.header("x-registry-auth").map(Credentials::from_header).unwrap_or_default()
+}
+
 /// `POST /auth`
 pub async fn login(cx: Cx, body: Json<Credentials>) -> Result<Reply<LoginReply>, ApiError> {
     let credentials = body.0;
@@ -16,7 +21,7 @@ pub async fn login(cx: Cx, body: Json<Credentials>) -> Result<Reply<LoginReply>,
 
 /// `GET /distribution/{name}/json`
 pub async fn distribution(cx: Cx, path: Path<ByName>) -> Result<Reply<DistributionInspect>, ApiError> {
-    let credentials = cx.header("x-registry-auth").map(Credentials::from_header).unwrap_or_default();
+    let credentials = asker(&cx);
     let found = cx.run(move |engine| Ok(engine.inspect_distribution(&path.name, credentials)?)).await?;
     Ok(Reply(found.into()))
 }

@@ -7,6 +7,7 @@ use crate::image::platform::Platform;
 use crate::image::pull::{self, Distribution, Pulled, Step};
 use crate::image::{Error, Result};
 use crate::model::reference::{Reference, is_tag};
+use crate::registry::config::registry_of;
 use crate::registry::http::Http;
 use crate::registry::{Config, Credentials, Repository};
 
@@ -35,9 +36,7 @@ impl Engine {
         tell: &mut dyn FnMut(Step),
     ) -> Result<Vec<Pulled>> {
         let name = wanted(&request.name, &request.tag)?;
-        let config = Config::load()?;
-        let http = Http::start(config, gone).map_err(Error::Read)?;
-        let from = Repository::new(http, &name, request.credentials)?;
+        let from = repository(&name, request.credentials, gone)?;
         let store = self.image_store()?;
         let names = match (name.tag(), name.digest()) {
             (None, None) => {
@@ -55,18 +54,14 @@ impl Engine {
         }
         Ok(pulled)
     }
-}
 
-impl Engine {
     /// What a registry means by a name, and for which machines that is; nothing is kept of it.
     ///
     /// # Errors
     /// As [`pull::pull`].
     pub fn inspect_distribution(&self, name: &str, credentials: Credentials) -> Result<Distribution> {
         let name = wanted(name, "")?.with_default_tag();
-        let http = Http::start(Config::load()?, None).map_err(Error::Read)?;
-        let from = Repository::new(http, &name, credentials)?;
-        pull::distribution(&self.image_store()?, &from, &name)
+        pull::distribution(&self.image_store()?, &repository(&name, credentials, None)?, &name)
     }
 
     /// Asks a registry whether it knows who asks.
@@ -74,17 +69,20 @@ impl Engine {
     /// # Errors
     /// It does not, or cannot be asked.
     pub fn login(&self, credentials: Credentials) -> Result<()> {
-        let domain = domain_of(&credentials.serveraddress);
-        let name = Reference::parse(&format!("{domain}/login"))?;
-        let http = Http::start(Config::load()?, None).map_err(Error::Read)?;
-        Ok(Repository::new(http, &name, credentials.completed())?.login()?)
+        let name = Reference::parse(&format!("{}/login", domain_of(&credentials.serveraddress)))?;
+        Ok(repository(&name, credentials.completed(), None)?.login()?)
     }
+}
+
+/// Where a name leads, by the configuration as it is now. Nothing is asked yet.
+fn repository(name: &Reference, credentials: Credentials, gone: Option<OwnedFd>) -> Result<Repository> {
+    let http = Http::start(Config::load()?, gone).map_err(Error::Read)?;
+    Ok(Repository::new(http, name, credentials)?)
 }
 
 /// The registry that a server's address means, as clients write it: the hub's has a path.
 fn domain_of(address: &str) -> &str {
-    let bare = address.trim_start_matches("https://").trim_start_matches("http://");
-    match bare.split('/').next().unwrap_or_default() {
+    match registry_of(address) {
         "" | "index.docker.io" | "registry-1.docker.io" => "docker.io",
         other => other,
     }

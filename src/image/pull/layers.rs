@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
@@ -18,11 +18,13 @@ use crate::model::ids::short;
 use crate::model::reference::sha256_hex;
 use crate::registry::{self, Repository};
 
-use super::partial::{self, Bad, Partial};
+use super::partial::{self, Bad, Partial, Source, unverified};
 use super::step::{LayerStep, Step};
 
 /// Layers that come at the same time.
 const AT_ONCE: usize = 3;
+/// Tries, each with another file.
+const TRIES: usize = 3;
 
 /// A layer to bring.
 #[derive(Debug, Clone)]
@@ -89,7 +91,7 @@ pub fn bring(
                         let Some(wanted) = next else { break };
                         let id = name(&wanted);
                         let tell = |what| drop(steps.send(Step::Layer { id: id.clone(), what }));
-                        match bring_one(store, staging, from, &wanted, failed, &tell) {
+                        match bring_one(store, staging, &wanted, Source { from, stop: failed, tell: &tell }) {
                             Ok(one) => brought.push(one),
                             Err(err) => {
                                 failed.store(true, Ordering::Relaxed);
@@ -105,7 +107,7 @@ pub fn bring(
         told.into_iter().for_each(&mut *tell);
         let (mut all, mut failure) = (Vec::new(), None);
         for worker in workers {
-            match worker.join().unwrap_or_else(|_| Err(Error::Invalid("a layer's thread panicked".to_owned()))) {
+            match worker.join().unwrap_or_else(panicked) {
                 Ok(brought) => all.extend(brought),
                 // The others were only told to stop.
                 Err(Error::Registry(registry::Error::Cancelled)) if failure.is_some() => {}
@@ -116,75 +118,68 @@ pub fn bring(
     })
 }
 
-fn bring_one(
-    store: &Store,
-    staging: &Staging,
-    from: &Repository,
-    wanted: &Wanted,
-    failed: &AtomicBool,
-    tell: &(dyn Fn(LayerStep) + Sync),
-) -> Result<Brought> {
-    let layer = &wanted.layer;
-    let hex = sha256_hex(&layer.blob.digest).unwrap_or_default().to_owned();
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        if failed.load(Ordering::Relaxed) {
+/// Tries again where what was there before was damaged.
+fn bring_one(store: &Store, staging: &Staging, wanted: &Wanted, source: Source<'_>) -> Result<Brought> {
+    for at in 1..=TRIES {
+        if source.stop.load(Ordering::Relaxed) {
             return Err(registry::Error::Cancelled.into());
         }
-        let place = staging.join(format!("blob-{}-{tries}", layer.chain));
-        let dir = staging.join(format!("layer-{}-{tries}", layer.chain));
-        let partial = Partial::take(store, from, &layer.blob, (failed, &|what| tell(what)))?;
-        // Another one may have published it meanwhile.
-        if fs::hard_link(store.blob(&hex), &place).is_ok() {
-            let sound = fs::File::open(&place).and_then(|file| Hashing::new(file).finish());
-            if sound.is_ok_and(|have| have == layer.blob.digest) {
-                partial::forget(store, &layer.blob.digest);
-                drop(partial);
-                tell(LayerStep::Downloaded);
-                let file = fs::File::open(&place).map_err(Error::at(&place))?;
-                let extracted = match wanted.unpacked {
-                    true => None,
-                    false => Some(sealed(extract(file, &dir, &Privilege::of_this_process())?, wanted)?),
-                };
-                tell(LayerStep::Complete);
-                return Ok(Brought { chain: layer.chain.clone(), blob: place, hex, extracted });
-            }
-            let _ = fs::remove_file(&place);
-        }
-        let spool = match partial.spool() {
-            Ok(spool) => spool,
+        match try_once(store, staging, wanted, source, at) {
+            Ok(brought) => return Ok(brought),
             Err(Bad::Failed(err)) => return Err(err),
-            Err(Bad::Begin) if tries < 3 => continue,
-            Err(Bad::Begin) => return Err(unverified(layer)),
-        };
+            Err(Bad::Begin) => {}
+        }
+    }
+    Err(unverified(&wanted.layer.blob.digest))
+}
+
+fn try_once(store: &Store, staging: &Staging, wanted: &Wanted, source: Source<'_>, at: usize) -> Result<Brought, Bad> {
+    let layer = &wanted.layer;
+    let hex = sha256_hex(&layer.blob.digest).unwrap_or_default().to_owned();
+    let place = staging.join(format!("blob-{}-{at}", layer.chain));
+    let dir = staging.join(format!("layer-{}-{at}", layer.chain));
+    let partial = Partial::take(store, &layer.blob, source)?;
+    let extracted = if is_published(store, &hex, &layer.blob.digest, &place) {
+        partial::forget(store, &layer.blob.digest);
+        drop(partial);
+        (source.tell)(LayerStep::Downloaded);
+        let file = fs::File::open(&place).map_err(Error::at(&place))?;
+        (!wanted.unpacked).then(|| extract(file, &dir, &Privilege::of_this_process())).transpose()?
+    } else {
+        let spool = partial.spool()?;
         let reader = spool.reader();
-        let (done, extracted) = thread::scope(|scope| {
+        thread::scope(|scope| {
             let unpack = || extract(reader, &dir, &Privilege::of_this_process());
             let worker = (!wanted.unpacked).then(|| scope.spawn(unpack));
-            let done = partial.complete(spool, from, &place, (failed, &|what| tell(what)));
+            let done = partial.complete(spool, &place);
             // Others who wait need not wait for the unpacking.
             drop(partial);
             if done.is_ok() && worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
-                tell(LayerStep::Extracting(layer.blob.size));
+                (source.tell)(LayerStep::Extracting(layer.blob.size));
             }
-            let panicked = |_| Err(Error::Invalid("a layer's thread panicked".to_owned()));
-            (done, worker.map(|worker| worker.join().unwrap_or_else(panicked)))
-        });
-        match done {
-            Ok(()) => {}
-            Err(Bad::Begin) if tries < 3 => continue,
-            Err(Bad::Begin) => return Err(unverified(layer)),
-            Err(Bad::Failed(err)) => return Err(err),
-        }
-        let extracted = extracted.transpose()?.map(|extracted| sealed(extracted, wanted)).transpose()?;
-        tell(LayerStep::Complete);
-        return Ok(Brought { chain: layer.chain.clone(), blob: place, hex, extracted });
-    }
+            let extracted = worker.map(|worker| worker.join().unwrap_or_else(panicked));
+            done.and_then(|()| Ok(extracted.transpose()?))
+        })?
+    };
+    let extracted = extracted.map(|extracted| sealed(extracted, wanted)).transpose()?;
+    (source.tell)(LayerStep::Complete);
+    Ok(Brought { chain: layer.chain.clone(), blob: place, hex, extracted })
 }
 
-fn unverified(layer: &LayerRef) -> Error {
-    Error::Invalid(format!("filesystem layer verification failed for digest {}", layer.blob.digest))
+/// Whether another one has published the blob meanwhile: then it has a further name `place`.
+fn is_published(store: &Store, hex: &str, digest: &str, place: &Path) -> bool {
+    if fs::hard_link(store.blob(hex), place).is_err() {
+        return false;
+    }
+    let sound = fs::File::open(place).and_then(|file| Hashing::new(file).finish()).is_ok_and(|have| have == digest);
+    if !sound {
+        let _ = fs::remove_file(place);
+    }
+    sound
+}
+
+fn panicked<T>(_: Box<dyn std::any::Any + Send>) -> Result<T> {
+    Err(Error::Invalid("a layer's thread panicked".to_owned()))
 }
 
 /// Checks an unpacked layer against the configuration, and makes it ready.

@@ -98,11 +98,10 @@ pub fn pull(
 
 /// Of a repository that has only one machine's image, that one is pulled, whatever was asked for.
 fn warn_of_another(name: &Reference, want: &Platform, config: &ImageConfig, tell: &mut dyn FnMut(Step)) {
-    let have = Platform {
-        os: if config.os.is_empty() { "linux".to_owned() } else { config.os.clone() },
-        architecture: config.architecture.clone(),
-        variant: config.variant.clone().unwrap_or_default(),
-    };
+    let mut have = Platform::of(config);
+    if have.os.is_empty() {
+        "linux".clone_into(&mut have.os);
+    }
     if have.os != want.os || have.architecture != want.architecture {
         tell(Step::Note(format!(
             "WARNING: image with reference {} was found but its platform ({have}) does not match the specified \

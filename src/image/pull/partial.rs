@@ -31,12 +31,35 @@ const TELL: Duration = Duration::from_millis(100);
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 const BUFFER: usize = 256 << 10;
 
+/// Where blobs come from, and who is told of it. Shared by the layers of an image.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The registry.
+    pub from: &'a Repository,
+    /// Whether all that is under way is to stop.
+    pub stop: &'a AtomicBool,
+    /// Told of each step.
+    pub tell: &'a dyn Fn(LayerStep),
+}
+
+impl Source<'_> {
+    fn is_over(&self) -> bool {
+        self.from.http().is_cancelled() || self.stop.load(Ordering::Relaxed)
+    }
+}
+
 /// A blob that this thread alone may write to.
-pub struct Partial {
+pub struct Partial<'a> {
     path: PathBuf,
     blob: Descriptor,
     hex: String,
+    source: Source<'a>,
     _lock: Lock,
+}
+
+/// What came is not what the manifest names.
+pub fn unverified(digest: &str) -> Error {
+    Error::Invalid(format!("filesystem layer verification failed for digest {digest}"))
 }
 
 /// Why what is here is not the blob.
@@ -53,17 +76,12 @@ impl<E: Into<Error>> From<E> for Bad {
     }
 }
 
-impl Partial {
+impl<'a> Partial<'a> {
     /// Waits until nobody else downloads this blob, and tells meanwhile how far that is.
     ///
     /// # Errors
     /// Cancelled; a digest that is none; those of the file system.
-    pub fn take(
-        store: &Store,
-        from: &Repository,
-        blob: &Descriptor,
-        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
-    ) -> Result<Self> {
+    pub fn take(store: &Store, blob: &Descriptor, source: Source<'a>) -> Result<Self> {
         let hex = sha256_hex(&blob.digest)
             .ok_or_else(|| Error::Invalid(format!("unsupported digest {:?}", blob.digest)))?
             .to_owned();
@@ -83,20 +101,18 @@ impl Partial {
                         Err(mpsc::RecvTimeoutError::Disconnected) => {
                             return Err(Error::at(&path)(io::ErrorKind::Interrupted.into()));
                         }
-                        Err(mpsc::RecvTimeoutError::Timeout)
-                            if from.http().is_cancelled() || stop.load(Ordering::Relaxed) =>
-                        {
+                        Err(mpsc::RecvTimeoutError::Timeout) if source.is_over() => {
                             return Err(registry::Error::Cancelled.into());
                         }
                         Err(mpsc::RecvTimeoutError::Timeout) => {
                             let current = fs::metadata(&path).map_or(0, |meta| meta.len()).min(blob.size);
-                            tell(LayerStep::Downloading { current, total: blob.size });
+                            (source.tell)(LayerStep::Downloading { current, total: blob.size });
                         }
                     }
                 }
             }
         };
-        Ok(Self { path, blob: blob.clone(), hex, _lock: lock })
+        Ok(Self { path, blob: blob.clone(), hex, source, _lock: lock })
     }
 
     /// A spool that begins with what is there.
@@ -122,18 +138,13 @@ impl Partial {
     ///
     /// # Errors
     /// The registry's; another blob came; those of the file system. What came stays for the next try.
-    pub fn complete(
-        &self,
-        mut spool: Spool,
-        from: &Repository,
-        place: &Path,
-        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
-    ) -> Result<(), Bad> {
+    pub fn complete(&self, mut spool: Spool, place: &Path) -> Result<(), Bad> {
+        let Source { from, tell, .. } = self.source;
         let before = spool.written();
         let mut tries = 0;
         while spool.written() < self.blob.size {
             let had = spool.written();
-            match self.go_on(&mut spool, from, (stop, tell)) {
+            match self.go_on(&mut spool) {
                 Ok(()) => {}
                 Err(Error::Registry(err)) if err.is_passing() => {
                     tries = if spool.written() > had { 1 } else { tries + 1 };
@@ -160,8 +171,7 @@ impl Partial {
             if before > 0 {
                 return abandoned;
             }
-            let text = format!("filesystem layer verification failed for digest {}", self.blob.digest);
-            return Err(Error::Invalid(text).into());
+            return Err(unverified(&self.blob.digest).into());
         }
         spool.finish();
         tell(LayerStep::Downloaded);
@@ -169,12 +179,8 @@ impl Partial {
     }
 
     /// Reads one answer to its end, or to where it breaks off.
-    fn go_on(
-        &self,
-        spool: &mut Spool,
-        from: &Repository,
-        (stop, tell): (&AtomicBool, &dyn Fn(LayerStep)),
-    ) -> Result<()> {
+    fn go_on(&self, spool: &mut Spool) -> Result<()> {
+        let Source { from, stop, tell } = self.source;
         let total = self.blob.size;
         let mut answer = from.blob(&self.blob.digest, spool.written())?;
         let mut skip = spool.written().saturating_sub(answer.from);

@@ -47,10 +47,7 @@ pub fn resolve(store: &Store, from: &Repository, name: &Reference, platform: Opt
     let mut bytes = Vec::new();
     let mut target = None;
     for _ in 0..MAX_DEPTH {
-        let (blob, content) = document(store, from, &wanted).map_err(explain)?;
-        let text = |err: serde_json::Error| Error::Invalid(format!("manifest {}: {err}", blob.digest));
-        let document: Document = serde_json::from_slice(&content).map_err(text)?;
-        let blob = Descriptor { media_type: media_type(&document, &blob.media_type), ..blob };
+        let (blob, content, document) = document(store, from, &wanted).map_err(explain)?;
         bytes.push((blob.digest.clone(), content));
         target.get_or_insert_with(|| blob.clone());
         if document.schema == Some(1) {
@@ -96,17 +93,10 @@ pub struct Distribution {
 /// As [`resolve`].
 pub fn distribution(store: &Store, from: &Repository, name: &Reference) -> Result<Distribution> {
     let wanted = name.digest().or(name.tag()).unwrap_or_default();
-    let (blob, content) = document(store, from, wanted).map_err(|err| explain(err, name))?;
-    let text = |err: serde_json::Error| Error::Invalid(format!("manifest {}: {err}", blob.digest));
-    let document: Document = serde_json::from_slice(&content).map_err(text)?;
-    let target = Descriptor { media_type: media_type(&document, &blob.media_type), ..blob };
+    let (target, _, document) = document(store, from, wanted).map_err(|err| explain(err, name))?;
     let platforms = match &document.manifests {
         Some(members) => members.iter().filter_map(|member| member.platform.clone()).collect(),
-        None => {
-            let (_, _, config) = config(store, from, &document)?;
-            let variant = config.variant.unwrap_or_default();
-            vec![Platform { os: config.os, architecture: config.architecture, variant }]
-        }
+        None => vec![Platform::of(&config(store, from, &document)?.2)],
     };
     Ok(Distribution { target, platforms })
 }
@@ -143,14 +133,19 @@ fn kept(store: &Store, digest: &str) -> Option<Vec<u8>> {
     (hex(&Sha256::digest(&bytes)) == name).then_some(bytes)
 }
 
-fn document(store: &Store, from: &Repository, wanted: &str) -> Result<(Descriptor, Vec<u8>)> {
-    if let Some(bytes) = kept(store, wanted) {
-        let blob = Descriptor { digest: wanted.to_owned(), size: bytes.len() as u64, ..Descriptor::default() };
-        return Ok((blob, bytes));
-    }
-    let fetched = from.manifest(wanted)?;
-    let size = fetched.bytes.len() as u64;
-    Ok((Descriptor { media_type: fetched.media_type, digest: fetched.digest, size }, fetched.bytes))
+/// A manifest or an index, to the byte, and what is in it.
+fn document(store: &Store, from: &Repository, wanted: &str) -> Result<(Descriptor, Vec<u8>, Document)> {
+    let (told, digest, bytes) = match kept(store, wanted) {
+        Some(bytes) => (String::new(), wanted.to_owned(), bytes),
+        None => {
+            let fetched = from.manifest(wanted)?;
+            (fetched.media_type, fetched.digest, fetched.bytes)
+        }
+    };
+    let document: Document =
+        serde_json::from_slice(&bytes).map_err(|err| Error::Invalid(format!("manifest {digest}: {err}")))?;
+    let blob = Descriptor { media_type: media_type(&document, &told), digest, size: bytes.len() as u64 };
+    Ok((blob, bytes, document))
 }
 
 /// What a document is, by its own word, by the registry's, or by its fields; none but what is known.
