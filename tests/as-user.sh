@@ -20,13 +20,12 @@ if [ -n "${PIERLESS_BLESS:-}" ]; then
     trap 'cp "$stage/tree/openapi/openapi.json" "$tree/openapi/"' EXIT
     as_user=command
 fi
+# What a person sets by hand to change a test (rounds, seeds, seconds, which points).
+mapfile -t settings < <(env | grep -E '^(PIERLESS_(BLESS|CRASH_POINTS|FUZZ_.*|KILL_.*|TEST_KEEP)|RUST_TEST_THREADS)=' || true)
 tree=$PWD
 cd "$stage/tree"
 "$as_user" setpriv --reuid pierless-test --regid pierless-test --init-groups --reset-env env \
-    PATH="$PIERLESS_FIXTURES/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" TMPDIR="$stage/t" \
+    "${settings[@]}" PATH="$PIERLESS_FIXTURES/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" TMPDIR="$stage/t" \
     PIERLESS_BIN="$stage/pierless" PIERLESS_FIXTURES="$PIERLESS_FIXTURES" CARGO_MANIFEST_DIR="$stage/tree" \
-    ${PIERLESS_BLESS:+PIERLESS_BLESS=1} RUST_BACKTRACE="${RUST_BACKTRACE:-1}" ${RUST_TEST_THREADS:+RUST_TEST_THREADS="$RUST_TEST_THREADS"} \
-    ${PIERLESS_CRASH_POINTS:+PIERLESS_CRASH_POINTS="$PIERLESS_CRASH_POINTS"} \
-    ${PIERLESS_KILL_ROUNDS:+PIERLESS_KILL_ROUNDS="$PIERLESS_KILL_ROUNDS"} \
-    ${PIERLESS_KILL_SEED:+PIERLESS_KILL_SEED="$PIERLESS_KILL_SEED"} \
+    RUST_BACKTRACE="${RUST_BACKTRACE:-1}" \
     "$stage/test" "$@"
