@@ -26,7 +26,7 @@ pub enum Format {
     Zstd,
     /// LZMA 2 in its own container.
     Xz,
-    /// Not supported; recognised to say so.
+    /// Burrows' and Wheeler's, which old archives have.
     Bzip2,
 }
 
@@ -81,7 +81,7 @@ pub fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
 /// The plain bytes of a stream of whatever format, and that format.
 ///
 /// # Errors
-/// `Unsupported` for bzip2, and the source's own.
+/// The source's own, and the decoder's.
 pub fn plain<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Format, Box<dyn Read + Send + 'a>)> {
     let head = head(&mut reader)?;
     let format = Format::of(&head);
@@ -91,9 +91,7 @@ pub fn plain<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Format, Box<d
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
         Format::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
         Format::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(packed)),
-        Format::Bzip2 => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "bzip2 compression is not supported"));
-        }
+        Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
     };
     Ok((format, plain))
 }

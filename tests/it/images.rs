@@ -52,7 +52,7 @@ fn load_says_what_it_loaded_and_lists_it() {
 
 #[test]
 fn compressed_archives_load() {
-    for program in ["gzip", "xz", "zstd"] {
+    for program in ["gzip", "xz", "zstd", "bzip2"] {
         let env = Env::new();
         let archive = std::fs::read(fixtures::busybox()).unwrap();
         assert_eq!(load(&env, &through(program, &archive)).ok(), "Loaded image: busybox:latest\n", "{program}");
