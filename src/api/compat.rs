@@ -335,6 +335,22 @@ pub fn history_for_platform(version: ApiVersion) -> bool {
     version >= ApiVersion(48)
 }
 
+/// Before 1.48 archives are saved and loaded for whatever platforms are there; before 1.52 for one of them.
+///
+/// # Errors
+/// 400 for several where a version knows one.
+pub fn archive_platforms(version: ApiVersion, platforms: Vec<String>) -> Result<Vec<String>, ApiError> {
+    if version < ApiVersion(48) {
+        return Ok(Vec::new());
+    }
+    if version < ApiVersion(52) && platforms.len() > 1 {
+        return Err(ApiError::bad_request(
+            "multiple platform parameters are not supported in this API version; use API version 1.52 or later",
+        ));
+    }
+    Ok(platforms)
+}
+
 /// Before 1.46 a list does not tell annotations.
 pub fn container_summary(version: ApiVersion, mut summary: Summary) -> Summary {
     if version < ApiVersion(46) {

@@ -80,4 +80,4 @@ pub use cx::Cx;
 pub use error::ApiError;
 pub use extract::{Json, MaybeJson, Path, Query, Upload};
 pub use hijack::{ClientSocket, Hijack};
-pub use reply::{Elements, Empty, JsonLines, Raw, Reply, Stream};
+pub use reply::{Elements, Empty, JsonLines, Raw, Reply, Stream, Tar};

@@ -160,6 +160,19 @@ impl Media for Raw {
     }
 }
 
+/// An archive.
+#[derive(Debug)]
+pub struct Tar;
+
+impl Media for Tar {
+    const TYPE: &'static str = "application/x-tar";
+    const ERRORS_IN_BAND: bool = false;
+
+    fn describe(op: &mut Operation<'_>) {
+        op.response(200, Self::TYPE, None);
+    }
+}
+
 /// JSON values one after another; also a single one whose headers go out before it is known.
 #[derive(Debug)]
 pub struct JsonLines<T>(PhantomData<T>);

@@ -10,6 +10,7 @@ pub static TABLES: &[&[Route]] = &[
     handlers::system::ROUTES,
     handlers::containers::ROUTES,
     handlers::exec::ROUTES,
+    handlers::archives::ROUTES,
     handlers::images::ROUTES,
     handlers::networks::ROUTES,
     handlers::registry::ROUTES,

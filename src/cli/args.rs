@@ -39,6 +39,8 @@ pub enum Verb {
     Rm(Rm),
     /// Load images from an archive
     Load(Load),
+    /// Save images as an archive
+    Save(Save),
     /// Pull images from a registry
     Pull(Pull),
     /// List images
@@ -224,6 +226,23 @@ pub struct Load {
     /// The archive [default: standard input]
     #[arg(short, long, value_name = "PATH")]
     pub input: Option<PathBuf>,
+    /// Of images for several machines, those for these, os[/architecture[/variant]]
+    #[arg(long)]
+    pub platform: Vec<String>,
+}
+
+/// Options of `save`.
+#[derive(Args, Debug)]
+pub struct Save {
+    /// Where to [default: standard output]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Of images for several machines, those for these, os[/architecture[/variant]]
+    #[arg(long)]
+    pub platform: Vec<String>,
+    /// Names or ids
+    #[arg(required = true)]
+    pub images: Vec<String>,
 }
 
 /// Options of `pull`.

@@ -51,6 +51,9 @@ pub enum Error {
     /// The namespaces could not be entered.
     #[error(transparent)]
     Holder(#[from] holder::Error),
+    /// An archive would be written to a terminal.
+    #[error("an archive is nothing for a terminal: name a file by --output, or redirect it")]
+    Terminal,
     /// Nobody said yes.
     #[error("nothing was removed: answer `y`, or give --force")]
     Unconfirmed,

@@ -7,6 +7,7 @@ mod error;
 pub mod pull;
 pub mod reset;
 pub mod run;
+pub mod save;
 pub mod stand_in;
 pub mod terminal;
 pub mod up;
@@ -40,6 +41,7 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Stop(options) => verbs::stop(&engine, &options),
         Verb::Rm(options) => verbs::rm(&engine, &options),
         Verb::Load(options) => verbs::load(&engine, &options),
+        Verb::Save(options) => save::save(&engine, &options),
         Verb::Pull(options) => pull::pull(&engine, &options),
         Verb::Images(options) => verbs::images(&engine, &options),
         Verb::Unshare(options) => verbs::unshare(home, &options),

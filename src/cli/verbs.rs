@@ -9,9 +9,11 @@ use super::Error;
 use super::args::{Images, Load, Logs, Ps, Rm, Stop, Unshare};
 use super::run::wait_readable;
 use crate::engine::containers::{ListOptions, LogOptions, Round};
+use crate::engine::images::parse_platform;
 use crate::engine::{self, Engine};
 use crate::image::Store;
 use crate::image::outcome::Progress;
+use crate::image::platform::Platform;
 use crate::model::ErrorKind;
 use crate::model::ids::short;
 use crate::model::time::{human_duration, now};
@@ -148,7 +150,7 @@ pub fn load(engine: &Engine, options: &Load) -> Result<(), Error> {
         None => Box::new(io::stdin()),
     };
     let mut said = String::new();
-    let loaded = engine.load_images(body, None, &mut |progress| match progress {
+    let loaded = engine.load_images(body, &platforms(&options.platform)?, &mut |progress| match progress {
         Progress::Loaded(name) => said.push_str(&format!("Loaded image: {}\n", name.familiar())),
         Progress::LoadedId(id) => said.push_str(&format!("Loaded image ID: {id}\n")),
         Progress::Note(note) => eprintln!("{note}"),
@@ -156,6 +158,11 @@ pub fn load(engine: &Engine, options: &Load) -> Result<(), Error> {
     });
     loaded.map_err(engine::Error::from)?;
     print(&said)
+}
+
+/// The machines that are asked for.
+pub(super) fn platforms(texts: &[String]) -> Result<Vec<Platform>, Error> {
+    texts.iter().map(|text| parse_platform(text).map_err(|err| engine::Error::from(err).into())).collect()
 }
 
 /// `pierless images`.

@@ -31,6 +31,17 @@ pub enum Error {
         /// The one asked for.
         want: String,
     },
+    /// The image is there, and not for any of these platforms.
+    #[error("image with reference {name} was found but does not provide the specified platform ({want})")]
+    NoPlatform {
+        /// As the client calls it.
+        name: String,
+        /// What was asked for.
+        want: String,
+    },
+    /// A blob that an image needs is not what it should be.
+    #[error("blob {0} of the image is missing or damaged: pull or load the image again")]
+    Damaged(String),
     /// The name cannot be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -58,6 +69,9 @@ pub enum Error {
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// Who an archive is written for has gone, or has no room.
+    #[error("writing archive: {0}")]
+    Write(#[source] io::Error),
     /// Reading the archive failed.
     #[error("reading archive: {0}")]
     Read(#[source] io::Error),
@@ -67,7 +81,10 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing(_) | Self::OtherPlatform { .. } | Self::NotInRegistry(_) => ErrorKind::NotFound,
+            Self::Missing(_) | Self::OtherPlatform { .. } | Self::NoPlatform { .. } | Self::NotInRegistry(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Damaged(_) | Self::Write(_) => ErrorKind::System,
             Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unpack(unpack::UnpackError::Outside(_) | unpack::UnpackError::Owner { .. }) => {

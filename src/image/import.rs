@@ -86,9 +86,9 @@ pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<L
     let ready = Ready {
         meta: ImageMeta::new(format!("sha256:{config_hex}"), &config, vec![layer_ref]),
         names: import.name.into_iter().collect(),
-        target: None,
         blobs: vec![(blob.path, blob.hex), (config_path, config_hex)],
         new_layers: BTreeMap::from([(chain, layer)]),
+        ..Ready::default()
     };
     let mut ignore = |_: Progress| {};
     publish(store, &staging, vec![ready], &mut ignore)?

@@ -11,9 +11,9 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::model::reference::sha256_hex;
+use crate::model::reference::{Reference, sha256_hex};
 
-use super::archive::{Files, Plan};
+use super::archive::Files;
 use super::chain::chain_ids;
 use super::compress::{self, Format, HEAD};
 use super::config::ImageConfig;
@@ -22,7 +22,8 @@ use super::layers::{Extracted, extract, extract_file};
 use super::manifest::Document;
 use super::meta::{Descriptor, ImageMeta, LayerRef, Manifest};
 use super::outcome::{Loaded, Progress};
-use super::platform::Platform;
+use super::plans::{Plan, plans};
+use super::platform::{Platform, none_of};
 use super::publish::{Ready, publish};
 use super::spool::{Spool, SpoolReader, Spooled, Twin};
 use super::staging::Staging;
@@ -42,22 +43,27 @@ struct Job {
 
 type Outcomes = BTreeMap<Vec<u8>, Result<Extracted>>;
 
-/// Loads all images of an archive, or none.
+/// Loads all images of an archive, or none; of an index those for these platforms, without any this machine's.
 ///
 /// # Errors
-/// [`Error::Archive`], [`Error::Unpack`] and [`Error::Read`] if the archive is at fault, else those of the file
-/// system. Nothing is left behind.
+/// [`Error::Archive`], [`Error::Unpack`] and [`Error::Read`] if the archive is at fault, [`Error::NoPlatform`], else
+/// those of the file system. Nothing is left behind.
 pub fn load(
     store: &Store,
     body: impl Read + Send,
-    platform: Option<&Platform>,
+    platforms: &[Platform],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Loaded>> {
     let staging = Staging::new(store)?;
     let (files, mut outcomes) = receive(store, &staging, body, progress)?;
     let mut ready = Vec::new();
-    for plan in files.plans(platform)? {
+    for plan in plans(&files, platforms)? {
+        for other in &plan.others {
+            let name = plan.names.first().map(|name| format!(" of {}", name.familiar())).unwrap_or_default();
+            progress(Progress::Note(format!("the image{name} for {other} is left out: it is loaded by its platform")));
+        }
         let image = prepare(store, &staging, &files, plan, &mut outcomes, &ready)?;
+        is_wanted(&image, platforms)?;
         ready.push(image);
     }
     for (chain, layer) in ready.iter().flat_map(|image| &image.new_layers) {
@@ -265,7 +271,7 @@ fn prepare(
         )));
     }
     let config_file = files.need(&plan.config)?;
-    let mut ready = Ready { names: plan.names, ..Ready::default() };
+    let mut ready = Ready { names: plan.names, beside: plan.beside, ..Ready::default() };
     let mut layers = Vec::new();
     let mut new_layers = BTreeMap::new();
     let mut below = String::new();
@@ -297,16 +303,27 @@ fn prepare(
     }
     ready.meta = ImageMeta::new(format!("sha256:{}", config_file.hex), &config, layers);
     ready.blobs.push((config_file.path.clone(), config_file.hex.clone()));
-    if let Some((path, blob)) = plan.manifest {
-        keep_manifest(files, &path, blob, &mut ready)?;
-    }
+    keep_documents(files, plan.documents, &mut ready)?;
     ready.new_layers = new_layers;
     Ok(ready)
 }
 
-/// Keeps the manifest that an image arrived with, if all that it names arrived, too: only then is it of use to anybody.
-fn keep_manifest(files: &Files, path: &[u8], mut blob: Descriptor, ready: &mut Ready) -> Result<()> {
-    let file = files.need(path)?;
+/// Whether an image is for one of these platforms: an index has been asked already, a manifest alone does not say.
+fn is_wanted(image: &Ready, platforms: &[Platform]) -> Result<()> {
+    let meta = &image.meta;
+    let have = Platform { os: meta.os.clone(), architecture: meta.architecture.clone(), variant: meta.variant.clone() };
+    let by_index = image.target.as_ref() != meta.manifests.first().map(|manifest| &manifest.blob);
+    if platforms.is_empty() || by_index || platforms.iter().any(|want| have.fits(want).is_some()) {
+        return Ok(());
+    }
+    let name = image.names.first().map_or_else(|| meta.id.clone(), Reference::familiar);
+    Err(none_of(name, platforms))
+}
+
+/// Keeps the manifest that an image arrived with and the indexes above it, if all that it names arrived, too: only then
+/// is it of use to anybody. Then a registry's name for it is known, as after a pull.
+fn keep_documents(files: &Files, documents: Vec<(Vec<u8>, Descriptor)>, ready: &mut Ready) -> Result<()> {
+    let Some((path, _)) = documents.last() else { return Ok(()) };
     let document: Document = files.json(path)?;
     let names = document.blobs();
     let here =
@@ -314,10 +331,23 @@ fn keep_manifest(files: &Files, path: &[u8], mut blob: Descriptor, ready: &mut R
     if !names.iter().all(here) {
         return Ok(());
     }
-    blob.size = file.size;
-    ready.blobs.push((file.path.clone(), file.hex.clone()));
-    ready.target = Some(blob.clone());
-    ready.meta.manifests = vec![Manifest { blob, names }];
+    let mut blobs = Vec::new();
+    for (path, blob) in documents {
+        let file = files.need(&path)?;
+        let media_type = files.json::<Document>(&path)?.kind(&blob.media_type);
+        ready.blobs.push((file.path.clone(), file.hex.clone()));
+        blobs.push(Descriptor { media_type, size: file.size, ..blob });
+    }
+    if let (Some(target), Some(manifest)) = (blobs.first(), blobs.last()) {
+        let by_digest = |name: &Reference| name.with_digest(&target.digest);
+        let mut digests =
+            ready.names.iter().filter(|name| name.tag().is_some()).map(by_digest).collect::<Result<Vec<_>, _>>()?;
+        digests.sort();
+        digests.dedup();
+        ready.names.extend(digests);
+        ready.meta.manifests = vec![Manifest { blob: manifest.clone(), names }];
+        ready.target = Some(target.clone());
+    }
     Ok(())
 }
 

@@ -13,12 +13,14 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// What Docker's index says that it is.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// What the configuration of an image says that it is.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// What Docker's manifest says that it is.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// Types of the configuration of an image that can be run; others are of artifacts.
 const CONFIGS: [&str; 3] = [
-    "application/vnd.oci.image.config.v1+json",
+    OCI_CONFIG,
     "application/vnd.docker.container.image.v1+json",
     // Old builders wrote their manifests so.
     "application/octet-stream",
@@ -65,6 +67,15 @@ impl Document {
         self.config.iter().chain(layers).map(|member| member.blob.clone()).collect()
     }
 
+    /// What it is, by its own word, by that of whoever brought it, or by its fields; none but what is known.
+    pub fn kind(&self, told: &str) -> String {
+        let known = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
+        let own = self.media_type.as_deref().unwrap_or_default();
+        let by_fields = if self.manifests.is_some() { OCI_INDEX } else { OCI_MANIFEST };
+        let by_word = [own, told].into_iter().find(|word| known.contains(word));
+        by_word.unwrap_or(by_fields).to_owned()
+    }
+
     /// Why this is no image that can be run, in words for people; none if it is one.
     pub fn no_image(&self) -> Option<String> {
         let config = self.config.as_ref()?;
@@ -90,17 +101,8 @@ pub fn choose(members: &[Member], wanted: Option<&Platform>) -> Option<usize> {
     let host = Platform::host();
     let want = wanted.unwrap_or(&host);
     let rank = |member: &Member| {
-        let have = member.platform.as_ref()?;
-        if is_attestation(member) || have.os != want.os || have.architecture != want.architecture {
-            return None;
-        }
-        match (want.variant.as_str(), have.variant.as_str()) {
-            (want, have) if want == have => Some(0),
-            // arm64 has one variant that all speak of differently.
-            ("", "v8") | ("v8", "") if want.architecture == "arm64" => Some(0),
-            ("", _) => Some(1),
-            _ => None,
-        }
+        let have = member.platform.as_ref().filter(|_| !is_attestation(member))?;
+        have.fits(want)
     };
     let ranked = members.iter().enumerate().filter_map(|(at, member)| Some((rank(member)?, at)));
     if let Some((_, at)) = ranked.min() {

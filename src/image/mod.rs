@@ -48,14 +48,17 @@ pub mod manifest;
 pub mod meta;
 pub mod outcome;
 pub mod pax;
+pub mod plans;
 pub mod platform;
 pub mod publish;
 pub mod pull;
 pub mod refs;
 pub mod renew;
+pub mod save;
 pub mod spool;
 pub mod staging;
 pub mod store;
+pub mod tree;
 pub mod unpack;
 
 pub use error::{Error, Result};

@@ -74,10 +74,30 @@ impl Platform {
         Self { os: config.os.clone(), architecture: config.architecture.clone(), variant }
     }
 
+    /// How well it serves a wish, the smaller the better: the same variant before any. None: not at all.
+    pub fn fits(&self, want: &Self) -> Option<u8> {
+        if self.os != want.os || self.architecture != want.architecture {
+            return None;
+        }
+        match (want.variant.as_str(), self.variant.as_str()) {
+            (want, have) if want == have => Some(0),
+            // arm64 has one variant that all speak of differently.
+            ("", "v8") | ("v8", "") if want.architecture == "arm64" => Some(0),
+            ("", _) => Some(1),
+            _ => None,
+        }
+    }
+
     /// This machine.
     pub fn host() -> Self {
         Self { os: "linux".to_owned(), architecture: host_architecture().to_owned(), variant: String::new() }
     }
+}
+
+/// An image, as the client calls it, is for none of these.
+pub fn none_of(name: String, platforms: &[Platform]) -> Error {
+    let want: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    Error::NoPlatform { name, want: want.join(", ") }
 }
 
 /// `os/architecture[/variant]`.

@@ -34,6 +34,8 @@ pub struct Ready {
     pub target: Option<Descriptor>,
     /// Its blobs: where each is now, and its hash in hexadecimal.
     pub blobs: Vec<(PathBuf, String)>,
+    /// Another image of the same index has the name that it is known by.
+    pub beside: bool,
     /// By chain id, those of its layers that the store did not have, sealed.
     pub new_layers: BTreeMap<String, Extracted>,
 }
@@ -162,9 +164,12 @@ fn record(store: &Store, image: Ready, said: &mut Vec<Progress>) -> Result<Loade
             _ => {}
         }
         store.write_ref(&Ref { name: name.clone(), id: meta.id.clone(), target: image.target.clone() })?;
-        said.push(Progress::Loaded(name.clone()));
+        // A name by a digest that comes with a tag says nothing new.
+        if name.digest().is_none() || image.names.iter().all(|name| name.tag().is_none()) {
+            said.push(Progress::Loaded(name.clone()));
+        }
     }
-    if image.names.is_empty() {
+    if image.names.is_empty() && !image.beside {
         said.push(Progress::LoadedId(meta.id.clone()));
     }
     Ok(Loaded { id: meta.id, names: image.names })

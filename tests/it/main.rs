@@ -14,6 +14,7 @@ mod raw;
 mod registries;
 
 mod activation;
+mod archives;
 mod arrows;
 mod attach;
 mod bad_input;

@@ -258,35 +258,9 @@ fn another_host_never_sees_who_asks() {
 
 #[test]
 fn an_index_is_kept_and_its_machines_are_told_apart() {
-    let registry = registries::with_busybox();
-    let archive = fixtures::docker_archive(
-        &["other:1"],
-        fixtures::busybox_config(),
-        &[fixtures::busybox_layer(), fixtures::Tar::default().file("other", 0o644, "x").bytes()],
-    );
-    let path = tempfile::NamedTempFile::new().unwrap();
-    fs::write(path.path(), archive).unwrap();
+    let (registry, index) = registries::with_index();
     let env = Env::new();
     let before = env.contents();
-    let member = |digest: &str, architecture: &str| {
-        let size = {
-            let store = format!("docker://{}@{digest}", registry.name("busybox"));
-            let raw = super::process::run(std::process::Command::new("skopeo").args([
-                "inspect",
-                "--raw",
-                "--tls-verify=false",
-                &store,
-            ]));
-            raw.ok().len()
-        };
-        serde_json::json!({"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": digest,
-            "size": size, "platform": {"os": "linux", "architecture": architecture}})
-    };
-    let (one, two) = (registry.digest("busybox:latest"), registry.push(path.path(), "busybox:other", &[]));
-    let kind = "application/vnd.docker.distribution.manifest.list.v2+json";
-    let members = [member(&one, "amd64"), member(&two, "arm64")];
-    let index = serde_json::json!({"schemaVersion": 2, "mediaType": kind, "manifests": members}).to_string();
-    registry.put("busybox", "index", kind, &index);
     let digest = format!("sha256:{}", fixtures::sha256(index.as_bytes()));
     let name = registry.name("busybox:index");
     let facts = env.get(&format!("/v1.51/distribution/{name}/json")).expect(200).json();

@@ -8,6 +8,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::fixtures;
 use super::harness::Env;
 use super::process::{Process, eventually, run};
@@ -130,6 +132,27 @@ pub fn with_busybox() -> Registry {
     let registry = Registry::start(Options::default());
     registry.push(fixtures::busybox(), "busybox:latest", &[]);
     registry
+}
+
+/// The same, and as `busybox:index` an index of two machines, amd64 with that one and arm64 with another; its text.
+pub fn with_index() -> (Registry, String) {
+    let registry = with_busybox();
+    let layers = [fixtures::busybox_layer(), fixtures::Tar::default().file("other", 0o644, "x").bytes()];
+    let archive = fixtures::docker_archive(&["other:1"], fixtures::busybox_config(), &layers);
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(path.path(), archive).unwrap();
+    let other = registry.push(path.path(), "busybox:other", &[]);
+    let member = |digest: &str, architecture: &str| {
+        let name = format!("docker://{}@{digest}", registry.name("busybox"));
+        let raw = run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &name])).ok();
+        json!({"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": digest,
+            "size": raw.len(), "platform": {"os": "linux", "architecture": architecture}})
+    };
+    let members = [member(&registry.digest("busybox:latest"), "amd64"), member(&other, "arm64")];
+    let kind = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": members}).to_string();
+    registry.put("busybox", "index", kind, &index);
+    (registry, index)
 }
 
 /// What the proxy does with answers that bring blobs.

@@ -7,11 +7,10 @@ use super::registry::asker;
 use crate::api::route::routes;
 use crate::api::types::images::{ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply};
 use crate::api::types::progress::ProgressLine;
-use crate::api::{ApiError, Cx, Empty, JsonLines, Output, Path, Query, Reply, Stream, Upload, compat};
+use crate::api::{ApiError, Cx, Empty, JsonLines, Path, Query, Reply, Stream, Upload, compat};
 use crate::engine::images::{ListOptions, PullRequest, parse_platform, repository_and_tag};
 use crate::engine::{self, Engine};
 use crate::image::import::Import;
-use crate::image::outcome::Progress;
 use crate::image::platform::Platform;
 use crate::image::pull::Step;
 use crate::image::staging::Staging;
@@ -94,11 +93,20 @@ pub async fn history(cx: Cx, path: Path<ByName>, q: Query<HistoryQuery>) -> Resu
 
 /// An OCI platform in JSON; empty is none.
 fn oci_platform(text: &str) -> Result<Option<Platform>, ApiError> {
-    match text {
-        "" => Ok(None),
-        text => serde_json::from_str(text)
-            .map(Some)
-            .map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}"))),
+    if text.is_empty() { Ok(None) } else { decode_platform(text).map(Some) }
+}
+
+/// An OCI platform in JSON.
+pub(super) fn decode_platform(text: &str) -> Result<Platform, ApiError> {
+    let platform: Platform =
+        serde_json::from_str(text).map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}")))?;
+    match (platform.os.is_empty(), platform.architecture.is_empty()) {
+        (false, false) => Ok(platform),
+        (true, true) if !platform.variant.is_empty() => {
+            let text = "optional platform fields provided, but OS and Architecture are missing";
+            Err(ApiError::bad_request(text))
+        }
+        _ => Err(ApiError::bad_request("both OS and Architecture must be provided")),
     }
 }
 
@@ -162,33 +170,6 @@ pub async fn prune(cx: Cx, q: Query<PruneQuery>) -> Result<Reply<ImagesPruneRepl
     let items: Vec<DeleteItem> = pruned.items.into_iter().map(Into::into).collect();
     let images_deleted = (!items.is_empty()).then_some(items);
     Ok(Reply(ImagesPruneReply { images_deleted, space_reclaimed: pruned.reclaimed }))
-}
-
-/// Query of `POST /images/load`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct LoadQuery {
-    /// Tell only what was loaded: so unless it is false.
-    pub quiet: Option<bool>,
-    /// Which image of several for different machines, as an OCI platform in JSON.
-    pub platform: String,
-}
-
-/// `POST /images/load`
-pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<JsonLines<ProgressLine>>, ApiError> {
-    let q = q.0;
-    let platform = oci_platform(&q.platform)?;
-    let load = move |engine: &Engine, out: &mut Output| {
-        // A client that is gone does not break off what it asked for: its archive is whole by then or fails by itself.
-        let mut tell = |progress: Progress| {
-            if let Some(line) = ProgressLine::of(progress, q.quiet.unwrap_or(true)) {
-                let _ = out.json(&line);
-            }
-        };
-        engine.load_images(body, platform.as_ref(), &mut tell)?;
-        Ok(())
-    };
-    cx.stream(load).await
 }
 
 /// Query of `POST /images/create`.
@@ -262,7 +243,6 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
 
 routes! { tag "Image";
     GET "/images/json" since 24 "List images" => list;
-    POST "/images/load" since 24 "Load images from an archive" => load;
     POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [404, 501];
     POST "/images/prune" since 25 "Remove images that nobody uses" => prune;
     GET "/images/{name:.*}/json" since 24 "Inspect an image" => inspect, fails [404];

@@ -1,6 +1,7 @@
 //! The handlers, by resource: each about ten lines from a request to an engine call and back.
 
 pub mod absent;
+pub mod archives;
 pub mod cluster;
 pub mod containers;
 pub mod exec;

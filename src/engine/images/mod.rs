@@ -6,6 +6,7 @@ mod list;
 mod prune;
 mod pull;
 mod remove;
+mod save;
 #[cfg(test)]
 mod tests;
 mod using;
@@ -55,11 +56,11 @@ impl Engine {
     pub fn load_images(
         &self,
         body: impl Read + Send,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Loaded>> {
         let store = self.image_store()?;
-        let loaded = image::load::load(&store, body, platform, progress)?;
+        let loaded = image::load::load(&store, body, platforms, progress)?;
         for image in &loaded {
             self.image_event("load", &image.id, &image.id, &store.meta(&image.id).unwrap_or_default());
         }

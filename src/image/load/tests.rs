@@ -85,7 +85,7 @@ pub(super) fn store(dir: &Path) -> Store {
 }
 
 pub(super) fn load_bytes(store: &Store, bytes: &[u8]) -> Result<Vec<Loaded>> {
-    load(store, bytes, None, &mut |_| {})
+    load(store, bytes, &[], &mut |_| {})
 }
 
 /// Everything in the store but its locks.

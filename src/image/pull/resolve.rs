@@ -1,11 +1,9 @@
 //! From a name to a manifest and a configuration: what the registry means by the name, and which image of it.
 
-use std::fs;
-
 use sha2::{Digest, Sha256};
 
 use crate::image::config::ImageConfig;
-use crate::image::manifest::{self, DOCKER_INDEX, DOCKER_MANIFEST, Document, OCI_INDEX, OCI_MANIFEST};
+use crate::image::manifest::{self, Document};
 use crate::image::meta::Descriptor;
 use crate::image::platform::Platform;
 use crate::image::{Error, Result, Store};
@@ -41,7 +39,7 @@ pub fn resolve(store: &Store, from: &Repository, name: &Reference, platform: Opt
         Some(digest) => digest.to_owned(),
         None => {
             let tag = name.tag().unwrap_or_default();
-            from.look(tag).filter(|digest| kept(store, digest).is_some()).unwrap_or_else(|| tag.to_owned())
+            from.look(tag).filter(|digest| store.small_blob(digest).is_some()).unwrap_or_else(|| tag.to_owned())
         }
     };
     let mut bytes = Vec::new();
@@ -107,7 +105,7 @@ pub fn distribution(store: &Store, from: &Repository, name: &Reference) -> Resul
 /// The registry's; or it is too large, or another one.
 pub fn config(store: &Store, from: &Repository, document: &Document) -> Result<(Descriptor, Vec<u8>, ImageConfig)> {
     let blob = document.config.clone().unwrap_or_default().blob;
-    let bytes = match kept(store, &blob.digest) {
+    let bytes = match store.small_blob(&blob.digest) {
         Some(bytes) => bytes,
         None => {
             if blob.size > MAX_CONFIG || sha256_hex(&blob.digest).is_none() {
@@ -126,16 +124,9 @@ pub fn config(store: &Store, from: &Repository, document: &Document) -> Result<(
     Ok((blob, bytes, config))
 }
 
-/// What the store has of a small blob, if it is what it should be.
-fn kept(store: &Store, digest: &str) -> Option<Vec<u8>> {
-    let name = sha256_hex(digest)?;
-    let bytes = fs::read(store.blob(name)).ok()?;
-    (hex(&Sha256::digest(&bytes)) == name).then_some(bytes)
-}
-
 /// A manifest or an index, to the byte, and what is in it.
 fn document(store: &Store, from: &Repository, wanted: &str) -> Result<(Descriptor, Vec<u8>, Document)> {
-    let (told, digest, bytes) = match kept(store, wanted) {
+    let (told, digest, bytes) = match store.small_blob(wanted) {
         Some(bytes) => (String::new(), wanted.to_owned(), bytes),
         None => {
             let fetched = from.manifest(wanted)?;
@@ -144,21 +135,8 @@ fn document(store: &Store, from: &Repository, wanted: &str) -> Result<(Descripto
     };
     let document: Document =
         serde_json::from_slice(&bytes).map_err(|err| Error::Invalid(format!("manifest {digest}: {err}")))?;
-    let blob = Descriptor { media_type: media_type(&document, &told), digest, size: bytes.len() as u64 };
+    let blob = Descriptor { media_type: document.kind(&told), digest, size: bytes.len() as u64 };
     Ok((blob, bytes, document))
-}
-
-/// What a document is, by its own word, by the registry's, or by its fields; none but what is known.
-fn media_type(document: &Document, told: &str) -> String {
-    let known = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
-    let own = document.media_type.as_deref().unwrap_or_default();
-    let by_fields = if document.manifests.is_some() { OCI_INDEX } else { OCI_MANIFEST };
-    known
-        .into_iter()
-        .find(|kind| *kind == own)
-        .or(known.into_iter().find(|kind| *kind == told))
-        .unwrap_or(by_fields)
-        .into()
 }
 
 /// A registry's refusal as Docker's users know it.

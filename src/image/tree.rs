@@ -1,0 +1,106 @@
+//! What the store has of what a registry means by a name: a manifest, or an index with some of its members.
+
+use std::fs;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::ids::hex;
+use crate::model::reference::sha256_hex;
+
+use super::Store;
+use super::config::ImageConfig;
+use super::manifest::{Document, Member, is_attestation};
+use super::meta::Descriptor;
+use super::platform::Platform;
+
+/// Largest document that is read whole, in bytes.
+pub const MAX_DOCUMENT: u64 = 16 << 20;
+/// Indexes within indexes.
+const MAX_DEPTH: usize = 4;
+
+/// A manifest that is here with all that it names, or an index with those of its members that are.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// Itself.
+    pub blob: Descriptor,
+    /// To the byte.
+    pub bytes: Vec<u8>,
+    /// What is in it.
+    pub document: Document,
+    /// Of an index: the members, with what is here of each.
+    pub members: Vec<(Member, Option<Node>)>,
+}
+
+impl Node {
+    /// Whether it is an index.
+    pub fn is_index(&self) -> bool {
+        self.document.manifests.is_some()
+    }
+
+    /// The manifests that are here, each with what its index says of it.
+    pub fn manifests(&self) -> Vec<(Option<&Member>, &Node)> {
+        if !self.is_index() {
+            return vec![(None, self)];
+        }
+        let here = self.members.iter().filter_map(|(member, node)| Some((member, node.as_ref()?)));
+        here.flat_map(|(member, node)| match node.is_index() {
+            true => node.manifests(),
+            false => vec![(Some(member), node)],
+        })
+        .collect()
+    }
+
+    /// The id of the image that a manifest is of.
+    pub fn image_id(&self) -> &str {
+        self.document.config.as_ref().map_or("", |config| &config.blob.digest)
+    }
+}
+
+impl Store {
+    /// A small blob, if it is here and what it should be.
+    pub fn small_blob(&self, digest: &str) -> Option<Vec<u8>> {
+        let name = sha256_hex(digest)?;
+        let path = self.blob(name);
+        let bytes = fs::metadata(&path).ok().filter(|meta| meta.len() <= MAX_DOCUMENT).and(fs::read(&path).ok())?;
+        (hex(&Sha256::digest(&bytes)) == name).then_some(bytes)
+    }
+
+    /// Whether a blob is here, by its name and its length.
+    pub fn has_blob(&self, blob: &Descriptor) -> bool {
+        let hex = sha256_hex(&blob.digest);
+        hex.is_some_and(|hex| fs::metadata(self.blob(hex)).is_ok_and(|meta| meta.len() == blob.size))
+    }
+
+    /// What is here of a manifest or an index; none: it is not, or a manifest's blobs are not.
+    pub fn tree(&self, target: &Descriptor) -> Option<Node> {
+        self.node(target, 0)
+    }
+
+    fn node(&self, target: &Descriptor, depth: usize) -> Option<Node> {
+        let bytes = self.small_blob(&target.digest).filter(|_| depth < MAX_DEPTH)?;
+        let document: Document = serde_json::from_slice(&bytes).ok()?;
+        let blob = Descriptor { size: bytes.len() as u64, ..target.clone() };
+        let mut node = Node { blob, bytes, document, members: Vec::new() };
+        match &node.document.manifests {
+            Some(members) => {
+                let below = members.iter().map(|member| (member.clone(), self.node(&member.blob, depth + 1)));
+                node.members = below.collect();
+                Some(node)
+            }
+            None => (node.document.config.is_some() && node.document.blobs().iter().all(|one| self.has_blob(one)))
+                .then_some(node),
+        }
+    }
+
+    /// The machine that a manifest is for, by its index's word or by its configuration's; none of statements about an
+    /// image.
+    pub fn platform_of(&self, member: Option<&Member>, manifest: &Node) -> Option<Platform> {
+        if member.is_some_and(is_attestation) {
+            return None;
+        }
+        match member.and_then(|member| member.platform.clone()) {
+            Some(platform) => Some(platform),
+            None => Some(Platform::of(&ImageConfig::parse(&self.small_blob(manifest.image_id())?).ok()?)),
+        }
+    }
+}
