@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::http::{Ask, Http};
+use super::payload::Payload;
 use super::refusal::refusal;
 use super::{Error, Result};
 
@@ -138,8 +138,13 @@ impl Proof {
         }
         let scope = if scope.is_empty() { field("scope") } else { scope };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let mut query = vec![("service", field("service")), ("scope", scope)];
         let identity = &self.credentials.identitytoken;
+        let mut query = vec![("service", field("service"))];
+        // A form has one field for all of them.
+        match identity.is_empty() {
+            true => query.extend(scope.split(' ').map(|one| ("scope", one))),
+            false => query.push(("scope", scope)),
+        }
         let mut headers = HeaderMap::new();
         let mut ask = if identity.is_empty() {
             if !self.credentials.username.is_empty() {
@@ -148,12 +153,12 @@ impl Proof {
             if let Some(basic) = self.credentials.basic().and_then(|basic| HeaderValue::try_from(basic).ok()) {
                 headers.insert(header::AUTHORIZATION, basic);
             }
-            Ask { method: Method::GET, uri: realm.clone(), headers, body: Bytes::new(), domain: domain.to_owned() }
+            Ask { method: Method::GET, uri: realm.clone(), headers, body: Payload::none(), domain: domain.to_owned() }
         } else {
             query.extend([("grant_type", "refresh_token"), ("client_id", "pierless"), ("refresh_token", identity)]);
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
             headers.insert(header::CONTENT_TYPE, form);
-            Ask { method: Method::POST, uri: realm.clone(), headers, body: Bytes::new(), domain: domain.to_owned() }
+            Ask { method: Method::POST, uri: realm.clone(), headers, body: Payload::none(), domain: domain.to_owned() }
         };
         let pairs = query.into_iter().filter(|(_, value)| !value.is_empty());
         let text: Vec<String> = pairs.map(|(name, value)| format!("{name}={}", encode(value))).collect();
@@ -163,7 +168,7 @@ impl Proof {
             ask.uri =
                 format!("{realm}{mark}{text}").parse().map_err(|_| Error::Invalid(format!("bad realm {realm}")))?;
         } else {
-            ask.body = text.into();
+            ask.body = Payload::Bytes(text.into());
         }
         if realm.authority().is_some_and(|authority| authority.as_str() != domain) {
             // Its own trust, where the user has said something of it; it is as insecure as its registry.

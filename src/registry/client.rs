@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +14,7 @@ use crate::model::reference::{Reference, sha256_hex};
 
 use super::auth::{Credentials, Proof};
 use super::http::{Answer, Ask, Body, Http};
+use super::payload::Payload;
 use super::refusal::refusal;
 use super::{Error, Result};
 
@@ -35,6 +35,8 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
 pub struct Repository {
     http: Arc<Http>,
     path: String,
+    /// What is to be allowed, in the words of token services.
+    scope: String,
     places: Vec<Place>,
     /// The place that answered.
     current: AtomicUsize,
@@ -86,14 +88,18 @@ impl Repository {
             };
             places.push(Place { base, domain: host, proof: Proof::new(Credentials::default()) });
         }
-        let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
-        let insecure = http.config().is_insecure(domain);
-        let schemes: &[&str] = if insecure { &["https", "http"] } else { &["https"] };
-        for scheme in schemes {
-            let proof = Proof::new(credentials.clone());
-            places.push(Place { base: format!("{scheme}://{host}"), domain: domain.to_owned(), proof });
-        }
-        Ok(Self { http, path: name.path().to_owned(), places, current: AtomicUsize::new(0) })
+        places.extend(own_places(&http, domain, &credentials));
+        let scope = format!("repository:{}:pull", name.path());
+        Ok(Self { http, path: name.path().to_owned(), scope, places, current: AtomicUsize::new(0) })
+    }
+
+    /// The repository of this name at the registry itself, to be pushed to. `sources`: paths of others in that registry, of
+    /// which blobs may be taken over.
+    pub fn to_push(http: Arc<Http>, name: &Reference, credentials: Credentials, sources: &[String]) -> Self {
+        let mut scope = format!("repository:{}:pull,push", name.path());
+        sources.iter().for_each(|path| scope.push_str(&format!(" repository:{path}:pull")));
+        let places = own_places(&http, name.domain(), &credentials);
+        Self { http, path: name.path().to_owned(), scope, places, current: AtomicUsize::new(0) }
     }
 
     /// Whether the registry knows who asks: what `docker login` wants to be told.
@@ -101,7 +107,7 @@ impl Repository {
     /// # Errors
     /// The registry's refusal.
     pub fn login(&self) -> Result<()> {
-        self.patiently(|| self.request(Method::GET, "/v2/", "application/json", None).map(drop))
+        self.patiently(|| self.get("/v2/", "application/json").map(drop))
     }
 
     /// The client that it uses.
@@ -111,7 +117,9 @@ impl Repository {
 
     /// The digest of what a tag means, where the registry tells it without sending it: that is not counted as a pull.
     pub fn look(&self, tag: &str) -> Option<String> {
-        let answer = self.patiently(|| self.request(Method::HEAD, &self.manifest_path(tag), ACCEPT, None)).ok()?;
+        let path = self.manifest_path(tag);
+        let ask = || self.request(Call::new(Method::HEAD, &path, &[(header::ACCEPT, ACCEPT)]), &mut |_| {});
+        let answer = self.patiently(ask).ok()?;
         let digest = answer.headers.get("docker-content-digest")?.to_str().ok()?;
         sha256_hex(digest).map(|_| digest.to_owned())
     }
@@ -123,7 +131,7 @@ impl Repository {
     pub fn manifest(&self, reference: &str) -> Result<Fetched> {
         self.patiently(|| {
             let path = self.manifest_path(reference);
-            let answer = self.request(Method::GET, &path, ACCEPT, None)?;
+            let answer = self.get(&path, ACCEPT)?;
             let told = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let media_type = told("content-type").unwrap_or_default();
             let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
@@ -149,8 +157,10 @@ impl Repository {
     /// The registry's.
     pub fn blob(&self, digest: &str, from: u64) -> Result<Blob> {
         let path = format!("/v2/{}/blobs/{digest}", self.path);
-        let range = (from > 0).then(|| format!("bytes={from}-"));
-        let answer = self.request(Method::GET, &path, "*/*", range.as_deref())?;
+        let range = format!("bytes={from}-");
+        let headers = [(header::ACCEPT, "*/*"), (header::RANGE, &range)];
+        let headers = if from > 0 { &headers[..] } else { &headers[..1] };
+        let answer = self.request(Call::new(Method::GET, &path, headers), &mut |_| {})?;
         let begins = answer.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let begins = begins.and_then(|text| text.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
         match (answer.status, begins) {
@@ -175,7 +185,7 @@ impl Repository {
         let mut path = format!("/v2/{}/tags/list", self.path);
         for _ in 0..MAX_PAGES {
             let (page, next) = self.patiently(|| {
-                let answer = self.request(Method::GET, &path, "application/json", None)?;
+                let answer = self.get(&path, "application/json")?;
                 let next = answer.headers.get(header::LINK).and_then(|link| next_page(link.to_str().ok()?));
                 let bytes = answer.body.all(MAX_TAGS).map_err(|source| self.failed(&path, source))?;
                 let page: Page =
@@ -191,17 +201,27 @@ impl Repository {
         Ok(tags)
     }
 
-    fn manifest_path(&self, reference: &str) -> String {
+    /// Its path in the registry.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The address of what the last answer was about.
+    pub(super) fn current_base(&self) -> &str {
+        let current = self.current.load(Ordering::Relaxed).min(self.places.len() - 1);
+        &self.places[current].base
+    }
+
+    pub(super) fn manifest_path(&self, reference: &str) -> String {
         format!("/v2/{}/manifests/{reference}", self.path)
     }
 
     fn failed(&self, path: &str, source: io::Error) -> Error {
-        let place = &self.places[self.current.load(Ordering::Relaxed).min(self.places.len() - 1)];
-        Error::Connection { what: format!("GET {}{path}", place.base), source }
+        Error::Connection { what: format!("GET {}{path}", self.current_base()), source }
     }
 
     /// Tries again what may pass.
-    fn patiently<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
+    pub(super) fn patiently<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -212,12 +232,16 @@ impl Repository {
         }
     }
 
+    fn get(&self, path: &str, accept: &str) -> Result<Answer> {
+        self.request(Call::new(Method::GET, path, &[(header::ACCEPT, accept)]), &mut |_| {})
+    }
+
     /// Asks the place that answered last, or all in turn until one does.
-    fn request(&self, method: Method, path: &str, accept: &str, range: Option<&str>) -> Result<Answer> {
+    pub(super) fn request(&self, call: Call<'_>, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failure = None;
         for (at, place) in self.places.iter().enumerate().skip(first) {
-            match self.request_at(place, &method, path, accept, range) {
+            match self.request_at(place, &call, tell) {
                 Ok(answer) => {
                     self.current.store(at, Ordering::Relaxed);
                     return Ok(answer);
@@ -228,6 +252,8 @@ impl Repository {
                     // The registry's own words count, not that it speaks no TLS.
                     let told = matches!(err, Error::Refused { .. });
                     if told && place.domain == self.places[self.places.len() - 1].domain {
+                        // What it speaks is known by now.
+                        self.current.store(at, Ordering::Relaxed);
                         return Err(err);
                     }
                     failure = Some(err);
@@ -237,35 +263,30 @@ impl Repository {
         Err(failure.unwrap_or_else(|| Error::Request("there is no registry to ask".to_owned())))
     }
 
-    fn request_at(
-        &self,
-        place: &Place,
-        method: &Method,
-        path: &str,
-        accept: &str,
-        range: Option<&str>,
-    ) -> Result<Answer> {
-        let text = format!("{}{path}", place.base);
+    fn request_at(&self, place: &Place, call: &Call<'_>, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
+        let whole = call.at.contains("://");
+        let text = if whole { call.at.to_owned() } else { format!("{}{}", place.base, call.at) };
         let uri: Uri = text.parse().map_err(|_| Error::Request(format!("{text} is no address")))?;
-        let scope = if path == "/v2/" { String::new() } else { format!("repository:{}:pull", self.path) };
+        // An upload's address is the registry's to choose; another host's is none that needs to know who asks.
+        let own = !whole || text.strip_prefix(&place.base).is_some_and(|rest| rest.starts_with('/'));
+        let scope = if call.at == "/v2/" { "" } else { &self.scope };
         let mut renewed = false;
         loop {
             let mut headers = HeaderMap::new();
-            let value =
-                |text: &str| HeaderValue::from_str(text).map_err(|_| Error::Request(format!("bad header {text}")));
-            headers.insert(header::ACCEPT, value(accept)?);
-            if let Some(range) = range {
-                headers.insert(header::RANGE, value(range)?);
+            for (name, text) in call.headers {
+                let value = HeaderValue::from_str(text).map_err(|_| Error::Request(format!("bad header {text}")))?;
+                headers.insert(name, value);
             }
-            let proof = place.proof.header();
+            let proof = place.proof.header().filter(|_| own);
             if let Some(proof) = &proof {
                 headers.insert(header::AUTHORIZATION, proof.clone());
             }
-            let (method, domain) = (method.clone(), place.domain.clone());
-            let answer = self.http.ask(Ask { method, uri: uri.clone(), headers, body: Bytes::new(), domain })?;
+            let (method, domain, body) = (call.method.clone(), place.domain.clone(), call.body.clone());
+            let answer = self.http.ask_telling(Ask { method, uri: uri.clone(), headers, body, domain }, tell)?;
             if answer.status == StatusCode::UNAUTHORIZED
+                && own
                 && !renewed
-                && place.proof.renew(&self.http, &place.domain, &answer.headers, &scope, proof.as_ref())?
+                && place.proof.renew(&self.http, &place.domain, &answer.headers, scope, proof.as_ref())?
             {
                 renewed = true;
                 continue;
@@ -275,6 +296,33 @@ impl Repository {
             }
             return Err(refusal(answer));
         }
+    }
+}
+
+/// Where a registry itself is asked, without its mirrors.
+fn own_places(http: &Http, domain: &str, credentials: &Credentials) -> Vec<Place> {
+    let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
+    let schemes: &[&str] = if http.config().is_insecure(domain) { &["https", "http"] } else { &["https"] };
+    let place = |scheme: &&str| {
+        let proof = Proof::new(credentials.clone());
+        Place { base: format!("{scheme}://{host}"), domain: domain.to_owned(), proof }
+    };
+    schemes.iter().map(place).collect()
+}
+
+/// A request to a registry.
+pub(super) struct Call<'a> {
+    pub method: Method,
+    /// A path, or the whole address that the registry gave.
+    pub at: &'a str,
+    pub headers: &'a [(HeaderName, &'a str)],
+    pub body: Payload,
+}
+
+impl<'a> Call<'a> {
+    /// One without a body.
+    pub fn new(method: Method, at: &'a str, headers: &'a [(HeaderName, &'a str)]) -> Self {
+        Self { method, at, headers, body: Payload::none() }
     }
 }
 

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -23,21 +24,27 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::config::Config;
+use super::payload::{Outgoing, Payload};
 use super::{Error, Result, tls};
 
 /// How long a connection may take to be made, and an answer to begin.
 const BEGIN: Duration = Duration::from_secs(60);
 /// How long nothing may come of a body.
 const STALL: Duration = Duration::from_secs(60);
+/// How long a registry may take to put away what was sent to it.
+const COMMIT: Duration = Duration::from_secs(600);
+/// How often it is told how much is sent.
+const TELL: Duration = Duration::from_millis(100);
 /// Addresses that an answer may lead on to, one after another.
 const HOPS: usize = 10;
 /// Bytes of a proxy's answer.
 const PROXY_HEAD: usize = 16 << 10;
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<Outgoing>;
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -55,14 +62,14 @@ pub struct Http {
 /// What to ask for.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// GET, HEAD or POST.
+    /// Its method.
     pub method: Method,
     /// Where.
     pub uri: Uri,
     /// With what besides the host.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Bytes,
+    pub body: Payload,
     /// The registry that this is part of speaking with, whose rules hold: `host:port`.
     pub domain: String,
 }
@@ -167,14 +174,20 @@ impl Http {
     ///
     /// # Errors
     /// [`Error::Connection`], or the answers lead nowhere.
-    pub fn ask(self: &Arc<Self>, mut ask: Ask) -> Result<Answer> {
+    pub fn ask(self: &Arc<Self>, ask: Ask) -> Result<Answer> {
+        self.ask_telling(ask, &mut |_| {})
+    }
+
+    /// As [`Http::ask`]; tells meanwhile how many bytes of a file's part are sent.
+    ///
+    /// # Errors
+    /// As [`Http::ask`].
+    pub fn ask_telling(self: &Arc<Self>, mut ask: Ask, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
         for _ in 0..=HOPS {
             let what = format!("{} {}", ask.method, shown(&ask.uri));
             let failed = |source: io::Error| Error::Connection { what: what.clone(), source };
-            let (response, connection) = self.wait(async {
-                let asked = tokio::time::timeout(BEGIN, self.exchange(&ask)).await;
-                asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)
-            })?;
+            let answered = self.answered(&ask, tell);
+            let (response, connection) = self.wait(async { answered.await.map_err(failed) })?;
             let (head, incoming) = response.into_parts();
             let body = Body {
                 http: Arc::clone(self),
@@ -182,7 +195,12 @@ impl Http {
                 chunk: Bytes::new(),
                 connection: Some(connection),
             };
-            let moved = [301, 302, 303, 307, 308].contains(&head.status.as_u16()) && ask.method != Method::POST;
+            // A body is sent on only where that is asked for; a secret in a form never.
+            let moved = match (&ask.method, head.status.as_u16()) {
+                (&Method::GET | &Method::HEAD, 301..=303 | 307 | 308) => true,
+                (&Method::PUT | &Method::PATCH, 307 | 308) => true,
+                _ => false,
+            };
             let Some(place) = head.headers.get(header::LOCATION).filter(|_| moved) else {
                 return Ok(Answer { status: head.status, headers: head.headers, body });
             };
@@ -201,6 +219,34 @@ impl Http {
         Err(Error::Invalid(format!("{}: stopped after {HOPS} redirects", shown(&ask.uri))))
     }
 
+    /// Waits for an answer for as long as something goes on.
+    async fn answered(
+        &self,
+        ask: &Ask,
+        tell: &mut dyn FnMut(u64),
+    ) -> io::Result<(Response<Incoming>, (String, Sender))> {
+        let mut exchange = pin!(self.exchange(ask));
+        let patience = if ask.method == Method::PUT { COMMIT } else { BEGIN };
+        let (mut sent, mut since) = (0, Instant::now());
+        loop {
+            let part = match &ask.body {
+                Payload::Part(part) => Some(part),
+                Payload::Bytes(_) => None,
+            };
+            if let Ok(done) = timeout(part.map_or(patience, |_| TELL), exchange.as_mut()).await {
+                return done;
+            }
+            match part.map(|part| part.sent()).filter(|now| *now != sent) {
+                Some(now) => {
+                    (sent, since) = (now, Instant::now());
+                    tell(sent);
+                }
+                None if since.elapsed() >= patience => return Err(io::ErrorKind::TimedOut.into()),
+                None => {}
+            }
+        }
+    }
+
     async fn exchange(&self, ask: &Ask) -> io::Result<(Response<Incoming>, (String, Sender))> {
         let key = format!("{} {}", ask.domain, origin(&ask.uri));
         loop {
@@ -210,7 +256,7 @@ impl Http {
                 Some(sender) => sender,
                 None => self.connect(ask).await?,
             };
-            let mut request = Request::new(Full::new(ask.body.clone()));
+            let mut request = Request::new(ask.body.outgoing());
             *request.method_mut() = ask.method.clone();
             *request.headers_mut() = ask.headers.clone();
             let host = ask.uri.authority().map_or("", |authority| authority.as_str());
@@ -305,7 +351,7 @@ impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
             let Some(incoming) = &mut self.incoming else { return Ok(0) };
-            let next = self.http.wait(async { Ok(tokio::time::timeout(STALL, incoming.frame()).await) });
+            let next = self.http.wait(async { Ok(timeout(STALL, incoming.frame()).await) });
             match next.map_err(io::Error::other)? {
                 Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for a minute")),
                 Ok(Some(Ok(frame))) => self.chunk = frame.into_data().unwrap_or_default(),
@@ -362,7 +408,7 @@ async fn through(proxy: &str, target: Option<(&str, u16)>) -> io::Result<TcpStre
 }
 
 /// Where a `Location` leads.
-fn follow(from: &Uri, place: &str) -> Option<Uri> {
+pub(super) fn follow(from: &Uri, place: &str) -> Option<Uri> {
     let scheme = from.scheme_str()?;
     let text = if place.contains("://") {
         place.to_owned()

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! client       a repository: manifests, blobs, tags, by the registry's own rules and errors
+//! upload       what is brought to one
 //! auth         challenges and tokens; credentials
 //! refusal      what it says when it says no
 //! http         one request and its answer: connections, redirects, proxies
+//! payload      what a request has for a body
 //! tls          whom to trust
 //! config       config.toml, and what the environment says
 //! error
@@ -30,8 +32,10 @@ pub mod client;
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod payload;
 mod refusal;
 pub mod tls;
+pub mod upload;
 
 pub use auth::Credentials;
 pub use client::Repository;
