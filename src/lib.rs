@@ -25,7 +25,7 @@
 //! api             route table, version quirks, wire types, handlers by resource; knows HTTP, opens no file
 //! cli             the native verbs; calls the engine as api does
 //! engine          the verbs: create, start, stop, load …; joins the rooms below, owns ordering and rollback
-//! image           references, archives, blobs and layers, unpack, pull
+//! image           references, archives, blobs and layers, unpack, pull, push
 //! registry        speaks with registries: credentials, manifests, blobs; knows no store
 //! monitor         run (the supervisor) | client (talks to one) | protocol (the messages)
 //! runtime         from a root file system and a plan to a running process

@@ -29,6 +29,11 @@ pub fn info_bridge_fields(version: ApiVersion) -> bool {
     version < ApiVersion(50)
 }
 
+/// Before 1.46 the platform of a push is passed over: clients sent one that meant nothing.
+pub fn pushes_for_platform(version: ApiVersion) -> bool {
+    version >= ApiVersion(46)
+}
+
 /// From 1.42 on `system/df` reports only the kinds that `type` names.
 pub fn usage_by_type(version: ApiVersion) -> bool {
     version >= ApiVersion(42)

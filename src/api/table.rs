@@ -13,6 +13,7 @@ pub static TABLES: &[&[Route]] = &[
     handlers::archives::ROUTES,
     handlers::images::ROUTES,
     handlers::networks::ROUTES,
+    handlers::push::ROUTES,
     handlers::registry::ROUTES,
     handlers::cluster::ROUTES,
 ];

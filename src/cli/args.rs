@@ -43,6 +43,8 @@ pub enum Verb {
     Save(Save),
     /// Pull images from a registry
     Pull(Pull),
+    /// Push images to a registry
+    Push(Push),
     /// List images
     Images(Images),
     /// Run a command as root of the user's namespaces
@@ -255,6 +257,22 @@ pub struct Pull {
     #[arg(short, long)]
     pub all_tags: bool,
     /// Print the id only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The image
+    pub image: String,
+}
+
+/// Options of `push`.
+#[derive(Args, Debug)]
+pub struct Push {
+    /// The one machine whose image is meant, os[/architecture[/variant]]
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// All tags of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+    /// Print what the registry calls it only
     #[arg(short, long)]
     pub quiet: bool,
     /// The image

@@ -8,6 +8,7 @@ pub mod pull;
 pub mod reset;
 pub mod run;
 pub mod save;
+mod screen;
 pub mod stand_in;
 pub mod terminal;
 pub mod up;
@@ -43,6 +44,7 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Load(options) => verbs::load(&engine, &options),
         Verb::Save(options) => save::save(&engine, &options),
         Verb::Pull(options) => pull::pull(&engine, &options),
+        Verb::Push(options) => pull::push(&engine, &options),
         Verb::Images(options) => verbs::images(&engine, &options),
         Verb::Unshare(options) => verbs::unshare(home, &options),
     };

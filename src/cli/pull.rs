@@ -1,99 +1,114 @@
-//! `pierless pull`, with a line for each layer that people can watch.
+//! `pierless pull` and `pierless push`, with a line for each layer that people can watch.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use super::args::Pull;
+use super::args::{Pull, Push};
+use super::screen::{Screen, Shown};
 use super::{Error, credentials};
-use crate::engine::images::{PullRequest, parse_platform};
+use crate::engine::images::{PullRequest, PushRequest, parse_platform};
 use crate::engine::{self, Engine};
 use crate::image;
-use crate::image::pull::{LayerStep, Step};
+use crate::image::pull::{LayerStep, Pulled, Step};
+use crate::image::push;
 use crate::model::reference::Reference;
-use crate::model::size::human_size;
-
-/// Columns of a bar.
-const BAR: usize = 30;
 
 /// `pierless pull`.
 pub fn pull(engine: &Engine, options: &Pull) -> Result<(), Error> {
-    let failed = |err: image::Error| Error::Engine(engine::Error::from(err));
-    let name = Reference::parse(&options.image).map_err(|err| failed(err.into()))?;
-    let credentials = credentials::of(name.domain());
-    let name = if options.all_tags { name } else { name.with_default_tag() };
-    let platform = options.platform.as_deref().map(parse_platform).transpose().map_err(failed)?;
-    let request = PullRequest { name: name.to_string(), tag: String::new(), platform, credentials };
-    let mut screen = Screen { quiet: options.quiet, terminal: io::stderr().is_terminal(), layers: Vec::new() };
-    let pulled = engine.pull_image(request, None, &mut |step| screen.show(step)).map_err(failed)?;
+    let platform = options.platform.as_deref();
+    let pulled = fetch(engine, &options.image, options.all_tags, platform, options.quiet)?;
     let text: String = pulled.into_iter().map(|one| one.id + "\n").collect();
     io::stdout().write_all(text.as_bytes()).map_err(Error::doing("print"))
 }
 
-/// What stands on the terminal: a line for each layer, drawn over again and again. Elsewhere, a line for each change.
-struct Screen {
+/// Pulls an image by the user's own credentials.
+pub fn fetch(
+    engine: &Engine,
+    image: &str,
+    all_tags: bool,
+    platform: Option<&str>,
     quiet: bool,
-    terminal: bool,
-    layers: Vec<String>,
+) -> Result<Vec<Pulled>, Error> {
+    let name = Reference::parse(image).map_err(|err| failed(err.into()))?;
+    let credentials = credentials::of(name.domain());
+    let name = if all_tags { name } else { name.with_default_tag() };
+    let platform = platform.map(parse_platform).transpose().map_err(failed)?;
+    let request = PullRequest { name: name.to_string(), tag: String::new(), platform, credentials };
+    let mut screen = Screen::new(quiet);
+    engine.pull_image(request, None, &mut |step| show_pull(&mut screen, step)).map_err(failed)
 }
 
-impl Screen {
-    fn show(&mut self, step: Step) {
-        if self.quiet {
-            return;
+/// `pierless push`.
+pub fn push(engine: &Engine, options: &Push) -> Result<(), Error> {
+    let name = Reference::parse(&options.image).map_err(|err| failed(err.into()))?;
+    let credentials = credentials::of(name.domain());
+    let name = if options.all_tags { name } else { name.with_default_tag() };
+    let platform = options.platform.as_deref().map(parse_platform).transpose().map_err(failed)?;
+    let request = PushRequest { name: name.to_string(), tag: String::new(), platform, credentials };
+    let mut screen = Screen::new(options.quiet);
+    let mut digests = String::new();
+    let mut show = |step: push::Step| {
+        if let push::Step::Done { target, .. } = &step {
+            digests.push_str(&format!("{}\n", target.digest));
         }
-        match step {
-            Step::Begin(name) => {
-                self.layers.clear();
-                eprintln!("Pulling {}", name.familiar());
-            }
-            Step::Layer { id, what } => self.layer(id, what),
-            Step::Note(text) => {
-                eprintln!("{text}");
-                // What stood above it cannot be drawn over any more.
-                self.layers.clear();
-            }
-            Step::Done { name, digest, new } => {
-                let what = if new { "is here now" } else { "was here already" };
-                eprintln!("{} {what}: {digest}", name.familiar());
-            }
-        }
-    }
+        show_push(&mut screen, step);
+    };
+    engine.push_image(request, None, &mut show).map_err(failed)?;
+    io::stdout().write_all(digests.as_bytes()).map_err(Error::doing("print"))
+}
 
-    fn layer(&mut self, id: String, what: LayerStep) {
-        let moving = matches!(what, LayerStep::Downloading { .. } | LayerStep::Extracting(_));
-        if !self.terminal {
-            if !moving {
-                eprintln!("{id}: {}", words(what));
-            }
-            return;
+fn failed(err: image::Error) -> Error {
+    Error::Engine(engine::Error::from(err))
+}
+
+fn show_pull(screen: &mut Screen, step: Step) {
+    let words = |text: &str| Shown::Words(text.to_owned());
+    match step {
+        Step::Begin(name) => screen.say(&format!("Pulling {}", name.familiar())),
+        Step::Note(text) => screen.say(&text),
+        Step::Done { name, digest, new } => {
+            let what = if new { "is here now" } else { "was here already" };
+            screen.say(&format!("{} {what}: {digest}", name.familiar()));
         }
-        let at = match self.layers.iter().position(|known| *known == id) {
-            Some(at) => at,
-            None => {
-                eprintln!();
-                self.layers.push(id.clone());
-                self.layers.len() - 1
-            }
-        };
-        // Up to its line, over it, and back.
-        let up = self.layers.len() - at;
-        let mut out = io::stderr().lock();
-        let _ = write!(out, "\x1b[{up}A\r\x1b[2K{id}  {}\x1b[{up}B\r", words(what));
-        let _ = out.flush();
+        Step::Layer { id, what } => {
+            let shown = match what {
+                LayerStep::Planned | LayerStep::Waiting => words("waiting"),
+                LayerStep::Downloading { current, total } => Shown::Bar(current, total),
+                LayerStep::Retrying(seconds) => words(&again(seconds)),
+                LayerStep::Verifying => words("checking"),
+                LayerStep::Downloaded => words("downloaded"),
+                LayerStep::Extracting(_) => words("unpacking"),
+                LayerStep::Complete => words("done"),
+                LayerStep::Exists => words("here already"),
+            };
+            screen.layer(&id, &shown);
+        }
     }
 }
 
-fn words(what: LayerStep) -> String {
-    match what {
-        LayerStep::Planned | LayerStep::Waiting => "waiting".to_owned(),
-        LayerStep::Downloading { current, total } => {
-            let done = (current.saturating_mul(BAR as u64) / total.max(1)).min(BAR as u64) as usize;
-            format!("{}{}  {} of {}", "█".repeat(done), "░".repeat(BAR - done), human_size(current), human_size(total))
+fn show_push(screen: &mut Screen, step: push::Step) {
+    let words = |text: &str| Shown::Words(text.to_owned());
+    match step {
+        push::Step::Begin(name) => screen.say(&format!("Pushing to {}", name.familiar_name())),
+        push::Step::Instead { index, .. } => {
+            screen.say(&format!("not all of {} is here: only this image of it was pushed", index.digest));
         }
-        LayerStep::Retrying(seconds) => format!("the connection failed; again in {seconds} s"),
-        LayerStep::Verifying => "checking".to_owned(),
-        LayerStep::Downloaded => "downloaded".to_owned(),
-        LayerStep::Extracting(_) => "unpacking".to_owned(),
-        LayerStep::Complete => "done".to_owned(),
-        LayerStep::Exists => "here already".to_owned(),
+        push::Step::Done { name, target } => {
+            screen.say(&format!("{} is there now: {}", name.familiar(), target.digest))
+        }
+        push::Step::Layer { id, what } => {
+            let shown = match what {
+                push::LayerStep::Planned | push::LayerStep::Waiting => words("waiting"),
+                push::LayerStep::Pushing { current, total } => Shown::Bar(current, total),
+                push::LayerStep::Retrying(seconds) => words(&again(seconds)),
+                push::LayerStep::Pushed => words("done"),
+                push::LayerStep::Mounted(from) => Shown::Words(format!("taken over from {from}")),
+                push::LayerStep::Exists => words("there already"),
+            };
+            screen.layer(&id, &shown);
+        }
     }
+}
+
+fn again(seconds: u64) -> String {
+    format!("the connection failed; again in {seconds} s")
 }

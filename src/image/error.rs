@@ -19,6 +19,12 @@ pub enum Error {
     /// No image has this name or id.
     #[error("No such image: {0}")]
     Missing(String),
+    /// No image has a name in this repository.
+    #[error("An image does not exist locally with the tag: {0}")]
+    NotHere(String),
+    /// Others have, and none has this one.
+    #[error("tag does not exist: {0}")]
+    NoTag(String),
     /// The image is there for another platform.
     #[error(
         "image with reference {name} was found but its platform ({have}) does not match the specified platform ({want})"
@@ -81,6 +87,7 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::NotHere(_) | Self::NoTag(_) => ErrorKind::NotFound,
             Self::Missing(_) | Self::OtherPlatform { .. } | Self::NoPlatform { .. } | Self::NotInRegistry(_) => {
                 ErrorKind::NotFound
             }

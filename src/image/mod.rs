@@ -28,6 +28,10 @@
 //!
 //! A layer's files belong to ids of the user's namespace, so each remembers by which maps it was unpacked, and is unpacked
 //! anew from its blob where these have changed ([`ids`], [`renew`]).
+//!
+//! What is given away, pushed or saved, is what arrived ([`tree`]): layers in the form in which they came, for all blobs that
+//! an image's manifests name stay. Only an image that came without a manifest gets one made up, from its layers as they are
+//! here, and always the same one, so that what it was pushed as once is found to be there the next time.
 
 pub mod archive;
 pub mod chain;
@@ -52,9 +56,11 @@ pub mod plans;
 pub mod platform;
 pub mod publish;
 pub mod pull;
+pub mod push;
 pub mod refs;
 pub mod renew;
 pub mod save;
+pub mod side_by_side;
 pub mod spool;
 pub mod staging;
 pub mod store;

@@ -16,9 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::model::ids::hex;
 use crate::model::reference::{Reference, sha256_hex};
 
-use super::compress::Format;
-use super::manifest::{Document, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
-use super::meta::{Descriptor, ImageMeta};
+use super::manifest::OCI_INDEX;
+use super::meta::Descriptor;
 use super::platform::{Platform, none_of};
 use super::tree::Node;
 use super::{Error, Result, Store};
@@ -77,7 +76,7 @@ pub fn prepare(store: &Store, chosen: &[Chosen], platforms: &[Platform]) -> Resu
 impl Archive {
     fn add(&mut self, store: &Store, one: &Chosen, platforms: &[Platform]) -> Result<()> {
         let meta = store.meta(&one.id)?;
-        let node = target(store, &meta, one)?;
+        let node = store.tree_of(&meta, one.target.as_ref())?;
         let all = node.manifests();
         let wanted: Vec<&Node> = match platforms {
             [] => all.iter().map(|(_, manifest)| *manifest).collect(),
@@ -120,7 +119,7 @@ impl Archive {
         }
         for blob in node.document.blobs() {
             if let Vacant(place) = self.blobs.entry(path(&blob.digest)) {
-                place.insert(open(store, &blob)?);
+                place.insert(Part::Blob(store.open_blob(&blob)?, blob.size));
             }
         }
         Ok(())
@@ -173,45 +172,8 @@ impl Archive {
     }
 }
 
-/// What a name means, else what the image arrived as, else a manifest that follows from its layers.
-fn target(store: &Store, meta: &ImageMeta, one: &Chosen) -> Result<Node> {
-    let known = one.target.iter().chain(meta.manifests.iter().map(|manifest| &manifest.blob));
-    let here = known.filter_map(|target| store.tree(target)).find(|node| !node.manifests().is_empty());
-    here.map_or_else(|| made_up(store, meta), Ok)
-}
-
-/// A manifest for an image that came without: always the same one for the same image.
-fn made_up(store: &Store, meta: &ImageMeta) -> Result<Node> {
-    let config = store.small_blob(&meta.id).ok_or_else(|| Error::Damaged(meta.id.clone()))?;
-    let mut layers = Vec::new();
-    for layer in &meta.layers {
-        if !store.has_blob(&layer.blob) {
-            return Err(Error::Damaged(layer.blob.digest.clone()));
-        }
-        let format = Format::of_file(&store.blob(sha256_hex(&layer.blob.digest).unwrap_or_default()))?;
-        layers.push(json!({
-            "mediaType": format.layer_media_type(), "digest": layer.blob.digest, "size": layer.blob.size,
-        }));
-    }
-    let config = json!({ "mediaType": OCI_CONFIG, "digest": meta.id, "size": config.len() });
-    let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
-    let bytes = manifest.to_string().into_bytes();
-    let document: Document = serde_json::from_slice(&bytes).map_err(|err| Error::Invalid(err.to_string()))?;
-    let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-    let blob = Descriptor { media_type: OCI_MANIFEST.to_owned(), digest, size: bytes.len() as u64 };
-    Ok(Node { blob, bytes, document, members: Vec::new() })
-}
-
 fn path(digest: &str) -> String {
     format!("blobs/sha256/{}", sha256_hex(digest).unwrap_or_default())
-}
-
-fn open(store: &Store, blob: &Descriptor) -> Result<Part> {
-    let damaged = || Error::Damaged(blob.digest.clone());
-    let path = store.blob(sha256_hex(&blob.digest).ok_or_else(damaged)?);
-    let file = File::open(&path).map_err(Error::at(&path))?;
-    let size = file.metadata().map_err(Error::at(&path))?.len();
-    if size == blob.size { Ok(Part::Blob(file, size)) } else { Err(damaged()) }
 }
 
 /// The header of an entry: root's, and of no time.

@@ -1,17 +1,20 @@
 //! What the store has of what a registry means by a name: a manifest, or an index with some of its members.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::ids::hex;
 use crate::model::reference::sha256_hex;
 
-use super::Store;
+use super::compress::Format;
 use super::config::ImageConfig;
-use super::manifest::{Document, Member, is_attestation};
-use super::meta::Descriptor;
+use super::manifest::{Document, Member, OCI_CONFIG, OCI_MANIFEST, is_attestation};
+use super::meta::{Descriptor, ImageMeta};
 use super::platform::Platform;
+use super::{Error, Result, Store};
 
 /// Largest document that is read whole, in bytes.
 pub const MAX_DOCUMENT: u64 = 16 << 20;
@@ -50,6 +53,11 @@ impl Node {
         .collect()
     }
 
+    /// Whether all that it names is here.
+    pub fn is_whole(&self) -> bool {
+        self.members.iter().all(|(_, node)| node.as_ref().is_some_and(Self::is_whole))
+    }
+
     /// The id of the image that a manifest is of.
     pub fn image_id(&self) -> &str {
         self.document.config.as_ref().map_or("", |config| &config.blob.digest)
@@ -74,6 +82,53 @@ impl Store {
     /// What is here of a manifest or an index; none: it is not, or a manifest's blobs are not.
     pub fn tree(&self, target: &Descriptor) -> Option<Node> {
         self.node(target, 0)
+    }
+
+    /// What is here of what a name means; else of what its image arrived as; else a manifest that follows from its layers.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], or those of the file system.
+    pub fn tree_of(&self, meta: &ImageMeta, target: Option<&Descriptor>) -> Result<Node> {
+        let known = target.into_iter().chain(meta.manifests.iter().map(|manifest| &manifest.blob));
+        let here = known.filter_map(|target| self.tree(target)).find(|node| !node.manifests().is_empty());
+        here.map_or_else(|| self.made_up(meta), Ok)
+    }
+
+    /// A manifest for an image that came without: always the same one for the same image. Its layers are as they came.
+    fn made_up(&self, meta: &ImageMeta) -> Result<Node> {
+        let config = self.small_blob(&meta.id).ok_or_else(|| Error::Damaged(meta.id.clone()))?;
+        let mut layers = Vec::new();
+        for layer in &meta.layers {
+            if !self.has_blob(&layer.blob) {
+                return Err(Error::Damaged(layer.blob.digest.clone()));
+            }
+            let format = Format::of_file(&self.blob(sha256_hex(&layer.blob.digest).unwrap_or_default()))?;
+            layers.push(json!({
+                "mediaType": format.layer_media_type(), "digest": layer.blob.digest, "size": layer.blob.size,
+            }));
+        }
+        let config = json!({ "mediaType": OCI_CONFIG, "digest": meta.id, "size": config.len() });
+        let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
+        let bytes = manifest.to_string().into_bytes();
+        let document: Document = serde_json::from_slice(&bytes).map_err(|err| Error::Invalid(err.to_string()))?;
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+        let blob = Descriptor { media_type: OCI_MANIFEST.to_owned(), digest, size: bytes.len() as u64 };
+        Ok(Node { blob, bytes, document, members: Vec::new() })
+    }
+
+    /// Opens a blob, so that nobody can take it away.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], or those of the file system.
+    pub fn open_blob(&self, blob: &Descriptor) -> Result<File> {
+        let damaged = || Error::Damaged(blob.digest.clone());
+        let path = self.blob(sha256_hex(&blob.digest).ok_or_else(damaged)?);
+        let file = match File::open(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Err(damaged()),
+            other => other.map_err(Error::at(&path))?,
+        };
+        let size = file.metadata().map_err(Error::at(&path))?.len();
+        if size == blob.size { Ok(file) } else { Err(damaged()) }
     }
 
     fn node(&self, target: &Descriptor, depth: usize) -> Option<Node> {

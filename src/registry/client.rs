@@ -118,7 +118,7 @@ impl Repository {
     /// The digest of what a tag means, where the registry tells it without sending it: that is not counted as a pull.
     pub fn look(&self, tag: &str) -> Option<String> {
         let path = self.manifest_path(tag);
-        let ask = || self.request(Call::new(Method::HEAD, &path, &[(header::ACCEPT, ACCEPT)]), &mut |_| {});
+        let ask = || self.request(Call::new(Method::HEAD, &path, &[(header::ACCEPT, ACCEPT)]), &mut |_| true);
         let answer = self.patiently(ask).ok()?;
         let digest = answer.headers.get("docker-content-digest")?.to_str().ok()?;
         sha256_hex(digest).map(|_| digest.to_owned())
@@ -160,7 +160,7 @@ impl Repository {
         let range = format!("bytes={from}-");
         let headers = [(header::ACCEPT, "*/*"), (header::RANGE, &range)];
         let headers = if from > 0 { &headers[..] } else { &headers[..1] };
-        let answer = self.request(Call::new(Method::GET, &path, headers), &mut |_| {})?;
+        let answer = self.request(Call::new(Method::GET, &path, headers), &mut |_| true)?;
         let begins = answer.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let begins = begins.and_then(|text| text.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
         match (answer.status, begins) {
@@ -233,11 +233,11 @@ impl Repository {
     }
 
     fn get(&self, path: &str, accept: &str) -> Result<Answer> {
-        self.request(Call::new(Method::GET, path, &[(header::ACCEPT, accept)]), &mut |_| {})
+        self.request(Call::new(Method::GET, path, &[(header::ACCEPT, accept)]), &mut |_| true)
     }
 
     /// Asks the place that answered last, or all in turn until one does.
-    pub(super) fn request(&self, call: Call<'_>, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
+    pub(super) fn request(&self, call: Call<'_>, tell: &mut dyn FnMut(u64) -> bool) -> Result<Answer> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failure = None;
         for (at, place) in self.places.iter().enumerate().skip(first) {
@@ -263,7 +263,7 @@ impl Repository {
         Err(failure.unwrap_or_else(|| Error::Request("there is no registry to ask".to_owned())))
     }
 
-    fn request_at(&self, place: &Place, call: &Call<'_>, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
+    fn request_at(&self, place: &Place, call: &Call<'_>, tell: &mut dyn FnMut(u64) -> bool) -> Result<Answer> {
         let whole = call.at.contains("://");
         let text = if whole { call.at.to_owned() } else { format!("{}{}", place.base, call.at) };
         let uri: Uri = text.parse().map_err(|_| Error::Request(format!("{text} is no address")))?;

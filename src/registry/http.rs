@@ -175,14 +175,14 @@ impl Http {
     /// # Errors
     /// [`Error::Connection`], or the answers lead nowhere.
     pub fn ask(self: &Arc<Self>, ask: Ask) -> Result<Answer> {
-        self.ask_telling(ask, &mut |_| {})
+        self.ask_telling(ask, &mut |_| true)
     }
 
-    /// As [`Http::ask`]; tells meanwhile how many bytes of a file's part are sent.
+    /// As [`Http::ask`]; tells meanwhile how many bytes of a file's part are sent, and whoever is told says whether to go on.
     ///
     /// # Errors
     /// As [`Http::ask`].
-    pub fn ask_telling(self: &Arc<Self>, mut ask: Ask, tell: &mut dyn FnMut(u64)) -> Result<Answer> {
+    pub fn ask_telling(self: &Arc<Self>, mut ask: Ask, tell: &mut dyn FnMut(u64) -> bool) -> Result<Answer> {
         for _ in 0..=HOPS {
             let what = format!("{} {}", ask.method, shown(&ask.uri));
             let failed = |source: io::Error| Error::Connection { what: what.clone(), source };
@@ -196,11 +196,12 @@ impl Http {
                 connection: Some(connection),
             };
             // A body is sent on only where that is asked for; a secret in a form never.
-            let moved = match (&ask.method, head.status.as_u16()) {
-                (&Method::GET | &Method::HEAD, 301..=303 | 307 | 308) => true,
-                (&Method::PUT | &Method::PATCH, 307 | 308) => true,
-                _ => false,
+            let leads = match ask.method {
+                Method::GET | Method::HEAD => &[301, 302, 303, 307, 308][..],
+                Method::PUT | Method::PATCH => &[307, 308],
+                _ => &[],
             };
+            let moved = leads.contains(&head.status.as_u16());
             let Some(place) = head.headers.get(header::LOCATION).filter(|_| moved) else {
                 return Ok(Answer { status: head.status, headers: head.headers, body });
             };
@@ -223,7 +224,7 @@ impl Http {
     async fn answered(
         &self,
         ask: &Ask,
-        tell: &mut dyn FnMut(u64),
+        tell: &mut dyn FnMut(u64) -> bool,
     ) -> io::Result<(Response<Incoming>, (String, Sender))> {
         let mut exchange = pin!(self.exchange(ask));
         let patience = if ask.method == Method::PUT { COMMIT } else { BEGIN };
@@ -239,7 +240,9 @@ impl Http {
             match part.map(|part| part.sent()).filter(|now| *now != sent) {
                 Some(now) => {
                     (sent, since) = (now, Instant::now());
-                    tell(sent);
+                    if !tell(sent) {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
                 }
                 None if since.elapsed() >= patience => return Err(io::ErrorKind::TimedOut.into()),
                 None => {}

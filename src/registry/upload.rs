@@ -30,6 +30,8 @@ pub struct Outbound {
 pub struct Upload {
     /// Where the rest is to be sent; empty: nothing has begun.
     place: String,
+    /// Whether something was.
+    sent: bool,
 }
 
 impl Repository {
@@ -39,9 +41,10 @@ impl Repository {
     /// The registry's.
     pub fn has_blob(&self, digest: &str) -> Result<bool> {
         let path = format!("/v2/{}/blobs/{digest}", self.path());
-        match self.request(Call::new(Method::HEAD, &path, &[]), &mut |_| {}) {
+        match self.request(Call::new(Method::HEAD, &path, &[]), &mut |_| true) {
             Ok(_) => Ok(true),
-            Err(Error::Refused { status: 404, .. }) => Ok(false),
+            // An answer to this has no words: what it forbids is told in its own when something is sent.
+            Err(Error::Refused { status, .. }) if (400..500).contains(&status) && status != 429 => Ok(false),
             Err(err) => Err(err),
         }
     }
@@ -57,25 +60,27 @@ impl Repository {
         if answer.status == StatusCode::CREATED {
             return Ok(true);
         }
-        upload.place = self.location(&answer)?;
+        *upload = Upload { place: self.location(&answer)?, sent: false };
         Ok(false)
     }
 
-    /// Sends a blob, or what is missing of it. Not tried again: another call goes on. `tell`: bytes so far.
+    /// Sends a blob, or what is missing of it. Not tried again: another call goes on. `tell`: bytes so far; it says
+    /// whether to go on.
     ///
     /// # Errors
     /// The registry's.
-    pub fn send(&self, blob: &Outbound, upload: &mut Upload, tell: &mut dyn FnMut(u64)) -> Result<()> {
-        let before = std::mem::take(&mut upload.place);
-        let (mut place, had) = match before.is_empty() {
-            true => (self.location(&self.begin("")?)?, 0),
-            false => match self.progress_of(&before) {
-                Some((place, had)) if had <= blob.size => (place, had),
-                _ => (self.location(&self.begin("")?)?, 0),
-            },
+    pub fn send(&self, blob: &Outbound, upload: &mut Upload, tell: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let before = std::mem::take(upload);
+        let known = match before.sent {
+            false => Some((before.place, 0)).filter(|(place, _)| !place.is_empty()),
+            true => self.progress_of(&before.place).filter(|(_, had)| *had <= blob.size),
         };
+        let (mut place, had) = match known {
+            Some(known) => known,
+            None => (self.location(&self.begin("")?)?, 0),
+        };
+        *upload = Upload { place: place.clone(), sent: true };
         if had < blob.size {
-            upload.place.clone_from(&place);
             let range = format!("{had}-{}", blob.size - 1);
             let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CONTENT_RANGE, &range)];
             // Not all registries know a range; of a whole blob it says nothing.
@@ -87,13 +92,12 @@ impl Repository {
             let answer = sent.inspect_err(|err| upload.refused(err))?;
             place = self.location(&answer)?;
         }
-        tell(blob.size);
         upload.place.clone_from(&place);
         let mark = if place.contains('?') { '&' } else { '?' };
         let digest = utf8_percent_encode(&blob.digest, NON_ALPHANUMERIC);
         let place = format!("{place}{mark}digest={digest}");
         let call = Call::new(Method::PUT, &place, &[(header::CONTENT_TYPE, "application/octet-stream")]);
-        self.request(call, &mut |_| {}).inspect_err(|err| upload.refused(err))?;
+        self.request(call, &mut |_| true).inspect_err(|err| upload.refused(err))?;
         Ok(())
     }
 
@@ -106,18 +110,18 @@ impl Repository {
         self.patiently(|| {
             let body = Payload::Bytes(bytes.to_vec().into());
             let headers = [(header::CONTENT_TYPE, media_type)];
-            self.request(Call { method: Method::PUT, at: &path, headers: &headers, body }, &mut |_| {}).map(drop)
+            self.request(Call { method: Method::PUT, at: &path, headers: &headers, body }, &mut |_| true).map(drop)
         })
     }
 
     fn begin(&self, query: &str) -> Result<Answer> {
         let path = format!("/v2/{}/blobs/uploads/{query}", self.path());
-        self.request(Call::new(Method::POST, &path, &[]), &mut |_| {})
+        self.request(Call::new(Method::POST, &path, &[]), &mut |_| true)
     }
 
     /// Where an upload goes on, and how many bytes of it are there. None: it is not known there any more.
     fn progress_of(&self, place: &str) -> Option<(String, u64)> {
-        let answer = self.request(Call::new(Method::GET, place, &[]), &mut |_| {}).ok()?;
+        let answer = self.request(Call::new(Method::GET, place, &[]), &mut |_| true).ok()?;
         let range = answer.headers.get(header::RANGE)?.to_str().ok()?;
         let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
         // Nothing and one byte are told alike.
@@ -129,9 +133,9 @@ impl Repository {
     fn location(&self, answer: &Answer) -> Result<String> {
         let base: Uri = self.current_base().parse().map_err(|_| Error::Request("bad address".to_owned()))?;
         let place = answer.headers.get(header::LOCATION).and_then(|place| follow(&base, place.to_str().ok()?));
-        place.map(|place| place.to_string()).ok_or_else(|| {
-            Error::Invalid(format!("{}: it does not say where to upload to", self.current_base()))
-        })
+        place
+            .map(|place| place.to_string())
+            .ok_or_else(|| Error::Invalid(format!("{}: it does not say where to upload to", self.current_base())))
     }
 }
 
@@ -139,7 +143,7 @@ impl Upload {
     /// What a registry has refused, it does not go on with.
     fn refused(&mut self, err: &Error) {
         if matches!(err, Error::Refused { .. }) {
-            self.place.clear();
+            *self = Self::default();
         }
     }
 }

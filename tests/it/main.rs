@@ -44,6 +44,7 @@ mod orphans;
 mod process_model;
 mod program;
 mod pull;
+mod push;
 mod races;
 mod reset;
 mod run;

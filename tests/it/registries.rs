@@ -169,8 +169,12 @@ pub struct Faults {
     pub token_uses: Option<usize>,
     /// Blobs are at the same path of this port.
     pub elsewhere: Option<u16>,
-    /// Bytes of a chunk, and the pause after each.
+    /// Bytes of a chunk, and the pause after each; of what is pushed, too.
     pub slow: Option<(usize, Duration)>,
+    /// So many blobs on their way to the registry are broken off at their half.
+    pub cut_upload: usize,
+    /// A token is good for so long.
+    pub token_lives: Option<Duration>,
 }
 
 /// A proxy before a registry.
@@ -215,7 +219,7 @@ impl Proxy {
 fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let (mut head, mut line) = (String::new(), String::new());
-    let (mut range, mut proof) = (String::new(), String::new());
+    let (mut range, mut proof, mut length) = (String::new(), String::new(), 0);
     loop {
         line.clear();
         reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
@@ -224,6 +228,9 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
         }
         if line.to_ascii_lowercase().starts_with("range:") {
             range = line.trim().to_owned();
+        }
+        if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = bytes.trim().parse().ok()?;
         }
         if line.to_ascii_lowercase().starts_with("authorization:") {
             proof = line.trim()["authorization:".len()..].trim().to_owned();
@@ -236,19 +243,27 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
     let first: Vec<&str> = head.lines().next()?.split(' ').collect();
     let (method, path) = (first[0].to_owned(), first[1].to_owned());
     let tokens = seen.lock().unwrap().iter().filter(|line| line.contains("/token")).count();
+    let made = proof.split_once('-').and_then(|(_, at)| at.parse::<u128>().ok()).unwrap_or(0);
+    let age = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis().saturating_sub(made);
+    let sent = take_body(&mut reader, length, &method, faults)?;
     let uses = seen.lock().unwrap().iter().filter(|line| line.ends_with(&proof)).count();
     seen.lock().unwrap().push(format!("{method} {path} {range} {proof}"));
     let port = client.local_addr().ok()?.port();
-    let token_uses = faults.lock().unwrap().token_uses;
+    let (token_uses, lives) = {
+        let faults = faults.lock().unwrap();
+        (faults.token_uses, faults.token_lives)
+    };
     if path.starts_with("/token") {
         let known = proof == format!("Basic {}", base64(&format!("{USER}:{PASSWORD}")));
-        let body = if known { format!("{{\"token\":\"t{tokens}\"}}") } else { "{}".to_owned() };
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let body = if known { format!("{{\"token\":\"t{tokens}-{now}\"}}") } else { "{}".to_owned() };
         let status = if known { 200 } else { 401 };
         let length = body.len();
         return write!(client, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
             .ok();
     }
-    if token_uses.is_some_and(|most| !proof.starts_with("Bearer t") || uses >= most) {
+    let worn = token_uses.is_some_and(|most| !proof.starts_with("Bearer t") || uses >= most);
+    if worn || lives.is_some_and(|lives| age > lives.as_millis()) {
         let challenge = format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"s\",scope=\"x\"");
         return write!(
             client,
@@ -271,6 +286,7 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
     }
     let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
     write!(server, "{head}Connection: close\r\n\r\n").ok()?;
+    server.write_all(&sent).ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
@@ -295,6 +311,30 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
         std::thread::sleep(pause);
     }
     Some(())
+}
+
+/// What a client sends to the registry. None: it is to be broken off.
+fn take_body(reader: &mut impl Read, length: usize, method: &str, faults: &Mutex<Faults>) -> Option<Vec<u8>> {
+    let (mut until, mut pace) = (length, None);
+    if method == "PATCH" && length > 100_000 {
+        let mut faults = faults.lock().unwrap();
+        pace = faults.slow;
+        if faults.cut_upload > 0 {
+            faults.cut_upload -= 1;
+            until = length / 2;
+        }
+    }
+    let (size, pause) = pace.unwrap_or((usize::MAX, Duration::ZERO));
+    let mut body = Vec::new();
+    while body.len() < until {
+        let before = body.len();
+        reader.by_ref().take(size.min(until - before) as u64).read_to_end(&mut body).ok()?;
+        if body.len() == before {
+            return None;
+        }
+        std::thread::sleep(pause);
+    }
+    (until == length).then_some(body)
 }
 
 fn base64(text: &str) -> String {

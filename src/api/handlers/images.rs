@@ -92,7 +92,7 @@ pub async fn history(cx: Cx, path: Path<ByName>, q: Query<HistoryQuery>) -> Resu
 }
 
 /// An OCI platform in JSON; empty is none.
-fn oci_platform(text: &str) -> Result<Option<Platform>, ApiError> {
+pub(super) fn oci_platform(text: &str) -> Result<Option<Platform>, ApiError> {
     if text.is_empty() { Ok(None) } else { decode_platform(text).map(Some) }
 }
 

@@ -7,6 +7,7 @@ pub mod containers;
 pub mod exec;
 pub mod images;
 pub mod networks;
+pub mod push;
 pub mod registry;
 pub mod streams;
 pub mod system;

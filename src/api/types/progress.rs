@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::images::ImageDescriptor;
 use crate::image::outcome::Progress;
 use crate::image::pull::{LayerStep, Step};
+use crate::image::push;
 use crate::model::size::human_size;
 
 /// A line of a progress stream.
@@ -26,12 +28,41 @@ pub struct ProgressLine {
     /// The same as text, with a bar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
+    /// What programs want to know at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aux: Option<Aux>,
     /// Why it failed: the last line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_detail: Option<ErrorDetail>,
+}
+
+/// What programs want to know at the end of a push.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Aux {
+    /// What the registry has now.
+    #[serde(rename_all = "PascalCase")]
+    Pushed {
+        /// Under which tag.
+        tag: String,
+        /// What it means by that.
+        digest: String,
+        /// Bytes of that.
+        size: u64,
+    },
+    /// Not all of an index is here.
+    #[serde(rename_all = "camelCase")]
+    Instead {
+        /// True.
+        manifest_pushed_instead_of_index: bool,
+        /// The index.
+        original_index: ImageDescriptor,
+        /// What was pushed.
+        selected_manifest: ImageDescriptor,
+    },
 }
 
 /// How far something is.
@@ -101,25 +132,71 @@ impl From<Step> for Vec<ProgressLine> {
     }
 }
 
+impl From<push::Step> for Vec<ProgressLine> {
+    /// What Docker's clients show of a step of a push.
+    fn from(step: push::Step) -> Self {
+        let aux = |aux: Aux| ProgressLine {
+            progress_detail: Some(ProgressDetail::default()),
+            aux: Some(aux),
+            ..ProgressLine::default()
+        };
+        match step {
+            push::Step::Begin(name) => {
+                vec![ProgressLine::status(format!("The push refers to repository [{}]", name.name()))]
+            }
+            push::Step::Layer { id, what } => vec![match what {
+                push::LayerStep::Planned => plain(id, "Preparing"),
+                push::LayerStep::Waiting => plain(id, "Waiting"),
+                push::LayerStep::Pushing { current, total } => far(id, "Pushing", current, total),
+                push::LayerStep::Retrying(seconds) => retrying(id, seconds),
+                push::LayerStep::Pushed => plain(id, "Pushed"),
+                push::LayerStep::Mounted(from) => plain(id, &format!("Mounted from {from}")),
+                push::LayerStep::Exists => plain(id, "Layer already exists"),
+            }],
+            push::Step::Instead { index, manifest } => vec![aux(Aux::Instead {
+                manifest_pushed_instead_of_index: true,
+                original_index: index.into(),
+                selected_manifest: manifest.into(),
+            })],
+            push::Step::Done { name, target } => {
+                let Some(tag) = name.tag().map(str::to_owned) else { return Vec::new() };
+                let (digest, size) = (target.digest, target.size);
+                vec![
+                    ProgressLine::status(format!("{tag}: digest: {digest} size: {size}")),
+                    aux(Aux::Pushed { tag, digest, size }),
+                ]
+            }
+        }
+    }
+}
+
+fn plain(id: String, text: &str) -> ProgressLine {
+    let progress_detail = Some(ProgressDetail::default());
+    ProgressLine { id: Some(id), progress_detail, ..ProgressLine::status(text) }
+}
+
+fn far(id: String, text: &str, current: u64, total: u64) -> ProgressLine {
+    let detail = ProgressDetail { current: Some(current), total: Some(total) };
+    ProgressLine { progress_detail: Some(detail), progress: Some(progress_bar(current, total)), ..plain(id, text) }
+}
+
+fn retrying(id: String, seconds: u64) -> ProgressLine {
+    let unit = if seconds == 1 { "second" } else { "seconds" };
+    plain(id, &format!("Retrying in {seconds} {unit}"))
+}
+
 fn layer_line(id: String, what: LayerStep) -> ProgressLine {
-    let plain = |text: &str| (text.to_owned(), ProgressDetail::default(), None);
-    let far = |text: &str, current: u64, total: u64| {
-        let detail = ProgressDetail { current: Some(current), total: Some(total) };
-        (text.to_owned(), detail, Some(progress_bar(current, total)))
-    };
-    let (status, detail, bar) = match what {
-        LayerStep::Planned => plain("Pulling fs layer"),
-        LayerStep::Waiting => plain("Waiting"),
-        LayerStep::Downloading { current, total } => far("Downloading", current, total),
-        LayerStep::Retrying(1) => plain("Retrying in 1 second"),
-        LayerStep::Retrying(seconds) => plain(&format!("Retrying in {seconds} seconds")),
-        LayerStep::Verifying => plain("Verifying Checksum"),
-        LayerStep::Downloaded => plain("Download complete"),
-        LayerStep::Extracting(total) => far("Extracting", total, total),
-        LayerStep::Complete => plain("Pull complete"),
-        LayerStep::Exists => plain("Already exists"),
-    };
-    ProgressLine { id: Some(id), progress_detail: Some(detail), progress: bar, ..ProgressLine::status(status) }
+    match what {
+        LayerStep::Planned => plain(id, "Pulling fs layer"),
+        LayerStep::Waiting => plain(id, "Waiting"),
+        LayerStep::Downloading { current, total } => far(id, "Downloading", current, total),
+        LayerStep::Retrying(seconds) => retrying(id, seconds),
+        LayerStep::Verifying => plain(id, "Verifying Checksum"),
+        LayerStep::Downloaded => plain(id, "Download complete"),
+        LayerStep::Extracting(total) => far(id, "Extracting", total, total),
+        LayerStep::Complete => plain(id, "Pull complete"),
+        LayerStep::Exists => plain(id, "Already exists"),
+    }
 }
 
 /// `[====>      ]  12.3MB/45.6MB`, as dockerd draws it for clients that do not.

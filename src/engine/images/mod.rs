@@ -5,6 +5,7 @@ mod inspect;
 mod list;
 mod prune;
 mod pull;
+mod push;
 mod remove;
 mod save;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use crate::image::platform::parse as parse_platform;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
 pub use pull::PullRequest;
+pub use push::PushRequest;
 pub use remove::RemovedItem;
 
 use super::Engine;

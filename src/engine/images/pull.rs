@@ -88,8 +88,8 @@ fn domain_of(address: &str) -> &str {
     }
 }
 
-/// The name to pull: a digest makes a tag meaningless.
-fn wanted(name: &str, tag: &str) -> Result<Reference> {
+/// The name to pull or push: a digest makes a tag meaningless.
+pub(super) fn wanted(name: &str, tag: &str) -> Result<Reference> {
     let name = Reference::parse(name)?;
     let name = match tag {
         "" => name,

@@ -1,16 +1,14 @@
 //! The layers of an image, a few at a time: what is missing is downloaded, and unpacked while it comes.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::image::compress::{Format, Hashing};
 use crate::image::layers::{Extracted, extract};
 use crate::image::meta::LayerRef;
+use crate::image::side_by_side::each;
 use crate::image::staging::Staging;
 use crate::image::unpack::Privilege;
 use crate::image::{Error, Result, Store};
@@ -58,7 +56,7 @@ pub fn bring(
     tell: &mut dyn FnMut(Step),
 ) -> Result<(Vec<Brought>, Vec<Brought>)> {
     let name = |wanted: &Wanted| short(sha256_hex(&wanted.layer.blob.digest).unwrap_or_default()).to_owned();
-    let (mut queue, mut kept) = (VecDeque::new(), Vec::new());
+    let (mut queue, mut kept) = (Vec::new(), Vec::new());
     for wanted in layers {
         let layer = &wanted.layer;
         let known = store.kept_layer(&layer.chain)?.is_some_and(|known| known.diff_id == layer.diff_id);
@@ -71,51 +69,19 @@ pub fn bring(
             kept.push(Brought { chain: layer.chain.clone(), blob, hex, extracted: None });
         } else {
             tell(Step::Layer { id: name(wanted), what: LayerStep::Planned });
-            queue.push_back(Wanted { unpacked: known, ..wanted.clone() });
+            queue.push(Wanted { unpacked: known, ..wanted.clone() });
         }
     }
     for wanted in queue.iter().skip(AT_ONCE) {
         tell(Step::Layer { id: name(wanted), what: LayerStep::Waiting });
     }
-    let (queue, failed) = (Mutex::new(queue), AtomicBool::new(false));
-    let (steps, told) = mpsc::channel::<Step>();
-    thread::scope(|scope| {
-        let (queue, failed, name) = (&queue, &failed, &name);
-        let workers: Vec<_> = (0..AT_ONCE)
-            .map(|_| {
-                let steps = steps.clone();
-                scope.spawn(move || {
-                    let mut brought = Vec::new();
-                    while !failed.load(Ordering::Relaxed) {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some(wanted) = next else { break };
-                        let id = name(&wanted);
-                        let tell = |what| drop(steps.send(Step::Layer { id: id.clone(), what }));
-                        match bring_one(store, staging, &wanted, Source { from, stop: failed, tell: &tell }) {
-                            Ok(one) => brought.push(one),
-                            Err(err) => {
-                                failed.store(true, Ordering::Relaxed);
-                                return Err(err);
-                            }
-                        }
-                    }
-                    Ok(brought)
-                })
-            })
-            .collect();
-        drop(steps);
-        told.into_iter().for_each(&mut *tell);
-        let (mut all, mut failure) = (Vec::new(), None);
-        for worker in workers {
-            match worker.join().unwrap_or_else(panicked) {
-                Ok(brought) => all.extend(brought),
-                // The others were only told to stop.
-                Err(Error::Registry(registry::Error::Cancelled)) if failure.is_some() => {}
-                Err(err) => failure = Some(err),
-            }
-        }
-        failure.map_or(Ok((kept, all)), Err)
-    })
+    let work = |wanted: Wanted, stop: &AtomicBool, steps: &dyn Fn(Step)| {
+        let id = name(&wanted);
+        let tell = |what| steps(Step::Layer { id: id.clone(), what });
+        bring_one(store, staging, &wanted, Source { from, stop, tell: &tell })
+    };
+    let brought = each(AT_ONCE, queue, work, tell)?;
+    Ok((kept, brought))
 }
 
 /// Tries again where what was there before was damaged.
