@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Docker's API without the dock: containers of one user, with no root and no daemon.
 #[derive(Debug, Parser)]
@@ -160,11 +160,31 @@ pub struct Run {
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    /// When to pull the image
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "missing")]
+    pub pull: PullWhen,
+    /// The machine that the image is for, os[/architecture[/variant]]
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// Tell nothing while pulling
+    #[arg(short, long)]
+    pub quiet: bool,
     /// The image
     pub image: String,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+/// When an image is pulled that is to be run.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullWhen {
+    /// Where it is not here
+    Missing,
+    /// Also where it is here
+    Always,
+    /// Not at all
+    Never,
 }
 
 /// Options of `ps`.

@@ -11,11 +11,13 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use super::Error;
-use super::args::Run;
+use super::args::{PullWhen, Run};
 use super::terminal::RawMode;
-use crate::engine::containers::{AttachOptions, Condition, CreateRequest, Waiter};
+use super::{Error, pull};
+use crate::engine::containers::{AttachOptions, Condition, CreateRequest, Created, Waiter};
+use crate::engine::images::parse_platform;
 use crate::engine::{self, Engine};
+use crate::image;
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::monitor::client;
@@ -49,7 +51,7 @@ fn start_failure(error: &engine::Error) -> u8 {
 
 fn run_inner(engine: &Engine, options: Run) -> Result<u8, Error> {
     let (detach, interactive, tty, rm) = (options.detach, options.interactive, options.tty, options.rm);
-    let created = engine.create(request(options)?)?;
+    let created = create(engine, options)?;
     for warning in &created.warnings {
         eprintln!("WARNING: {warning}");
     }
@@ -93,6 +95,29 @@ fn run_inner(engine: &Engine, options: Run) -> Result<u8, Error> {
     Ok(u8::try_from(end(waiter)?).unwrap_or(u8::MAX))
 }
 
+/// Creates it, and pulls the image where that is wanted.
+fn create(engine: &Engine, options: Run) -> Result<Created, Error> {
+    let (when, quiet, platform) = (options.pull, options.quiet, options.platform.clone());
+    let request = request(options)?;
+    let image = request.config.image.clone();
+    let pull = || pull::fetch(engine, &image, false, platform.as_deref(), quiet);
+    if when == PullWhen::Always {
+        pull()?;
+    }
+    match engine.create(request.clone()) {
+        Err(engine::Error::Image(image::Error::Missing(name) | image::Error::OtherPlatform { name, .. }))
+            if when == PullWhen::Missing =>
+        {
+            if !quiet {
+                eprintln!("Unable to find image '{name}' locally");
+            }
+            pull()?;
+            Ok(engine.create(request)?)
+        }
+        other => Ok(other?),
+    }
+}
+
 /// What was created for one start that failed goes again, if it was to go at its end.
 fn discard(engine: &Engine, id: &str, rm: bool) {
     if rm {
@@ -116,8 +141,10 @@ fn request(options: Run) -> Result<CreateRequest, Error> {
         Some((name, value)) => (name.to_owned(), value.to_owned()),
         None => (label, String::new()),
     });
+    let platform = options.platform.as_deref().map(parse_platform).transpose().map_err(engine::Error::from)?;
     Ok(CreateRequest {
         name: options.name.unwrap_or_default(),
+        platform: platform.map(|platform| platform.to_string()).unwrap_or_default(),
         config: ContainerConfig {
             image: options.image,
             cmd: (!options.command.is_empty()).then_some(options.command),

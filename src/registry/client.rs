@@ -102,6 +102,12 @@ impl Repository {
         Self { http, path: name.path().to_owned(), scope, places, current: AtomicUsize::new(0) }
     }
 
+    /// A registry itself, by its domain, to be asked for what is in no repository.
+    pub(super) fn whole(http: Arc<Http>, domain: &str, credentials: &Credentials) -> Self {
+        let places = own_places(&http, domain, credentials);
+        Self { http, path: String::new(), scope: String::new(), places, current: AtomicUsize::new(0) }
+    }
+
     /// Whether the registry knows who asks: what `docker login` wants to be told.
     ///
     /// # Errors
@@ -216,7 +222,7 @@ impl Repository {
         format!("/v2/{}/manifests/{reference}", self.path)
     }
 
-    fn failed(&self, path: &str, source: io::Error) -> Error {
+    pub(super) fn failed(&self, path: &str, source: io::Error) -> Error {
         Error::Connection { what: format!("GET {}{path}", self.current_base()), source }
     }
 
@@ -232,7 +238,7 @@ impl Repository {
         }
     }
 
-    fn get(&self, path: &str, accept: &str) -> Result<Answer> {
+    pub(super) fn get(&self, path: &str, accept: &str) -> Result<Answer> {
         self.request(Call::new(Method::GET, path, &[(header::ACCEPT, accept)]), &mut |_| true)
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! client       a repository: manifests, blobs, tags, by the registry's own rules and errors
 //! upload       what is brought to one
+//! search       what a registry has, where it tells that
 //! auth         challenges and tokens; credentials
 //! refusal      what it says when it says no
 //! http         one request and its answer: connections, redirects, proxies
@@ -34,6 +35,7 @@ pub mod error;
 pub mod http;
 pub mod payload;
 mod refusal;
+pub mod search;
 pub mod tls;
 pub mod upload;
 

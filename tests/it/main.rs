@@ -46,6 +46,7 @@ mod program;
 mod pull;
 mod push;
 mod races;
+mod registry;
 mod reset;
 mod run;
 mod security;

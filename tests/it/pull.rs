@@ -334,3 +334,26 @@ fn a_killed_api_loses_nothing_of_a_pull() {
     assert_eq!(env.docker(["run", "--rm", &name, "echo", "hi"]).ok(), "hi\n");
     assert_eq!(fs::read_dir(env.data().join("images/tmp")).unwrap().flatten().filter(|e| e.path().is_dir()).count(), 0);
 }
+
+#[test]
+fn our_own_run_pulls_what_is_missing() {
+    let registry = registries::with_busybox();
+    let proxy = Proxy::before(&registry);
+    let env = Env::new();
+    let name = proxy.name("busybox");
+    let run = |pull: &str| env.pierless(["run", "--rm", pull, &name, "echo", "hi"]);
+    let refused = run("--pull=never");
+    assert!(refused.code == 125 && refused.err.contains("No such image"), "{refused:?}");
+    let first = run("--pull=missing");
+    assert!(first.err.contains(&format!("Unable to find image '{name}:latest' locally")), "{first:?}");
+    assert_eq!(first.ok(), "hi\n");
+    proxy.set(Faults::default());
+    assert_eq!((run("--pull=missing").ok().as_str(), proxy.seen("").len()), ("hi\n", 0));
+    let again = run("--pull=always");
+    assert!(again.err.contains("was here already"), "{again:?}");
+    assert_eq!((again.ok().as_str(), proxy.seen("/manifests/").len()), ("hi\n", 1));
+    let missing = env.pierless(["run", "--rm", &proxy.name("nothing"), "true"]);
+    assert!(missing.code == 125 && missing.err.contains("not found"), "{missing:?}");
+    let other = env.pierless(["run", "--rm", "--platform", "arm64", "--pull", "never", &name, "true"]);
+    assert!(other.code == 125 && other.err.contains("linux/arm64"), "{other:?}");
+}

@@ -173,6 +173,8 @@ pub struct Faults {
     pub slow: Option<(usize, Duration)>,
     /// So many blobs on their way to the registry are broken off at their half.
     pub cut_upload: usize,
+    /// What a search finds, as the registry tells it.
+    pub found: Option<String>,
     /// A token is good for so long.
     pub token_lives: Option<Duration>,
 }
@@ -270,6 +272,10 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
             "HTTP/1.1 401 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         .ok();
+    }
+    if let Some(body) = faults.lock().unwrap().found.clone().filter(|_| path.starts_with("/v1/search")) {
+        let length = body.len();
+        return write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok();
     }
     if let Some(other) = faults.lock().unwrap().elsewhere.filter(|_| path.contains("/blobs/")) {
         return write!(client, "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}{path}?signed=1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();

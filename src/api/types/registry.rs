@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::images::ImageDescriptor;
 use crate::image::platform::Platform;
 use crate::image::pull::Distribution;
+use crate::registry::search::Found;
 
 /// Answer of `GET /distribution/{name}/json`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -33,6 +34,27 @@ impl From<Distribution> for DistributionInspect {
     fn from(one: Distribution) -> Self {
         let platform = |Platform { os, architecture, variant }| OciPlatform { architecture, os, variant };
         Self { descriptor: one.target.into(), platforms: one.platforms.into_iter().map(platform).collect() }
+    }
+}
+
+/// A repository that a search found.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SearchResult {
+    /// How many people like it.
+    pub star_count: i64,
+    /// Whether the registry's owner vouches for it.
+    pub is_official: bool,
+    /// Its name as people are shown it.
+    pub name: String,
+    /// Always false.
+    pub is_automated: bool,
+    /// In words.
+    pub description: String,
+}
+
+impl From<Found> for SearchResult {
+    fn from(Found { name, description, star_count, is_official }: Found) -> Self {
+        Self { star_count, is_official, name, is_automated: false, description: description.unwrap_or_default() }
     }
 }
 

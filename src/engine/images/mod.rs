@@ -8,6 +8,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod search;
 #[cfg(test)]
 mod tests;
 mod using;
