@@ -50,7 +50,7 @@ pub async fn search(cx: Cx, q: Query<SearchQuery>) -> Result<Reply<Vec<SearchRes
 }
 
 routes! { tag "Distribution";
-    GET "/images/search" since 24 "Search a registry" => search;
+    GET "/images/search" since 24 "Search a registry" => search, fails [401];
     GET "/distribution/{name:.*}/json" since 30 "Ask a registry what it means by a name" => distribution, fails [404];
     POST "/auth" since 24 "Ask a registry whether it knows these credentials" => login, fails [401];
 }
