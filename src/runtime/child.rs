@@ -135,7 +135,7 @@ pub(super) fn become_program(spec: &Process, filter: Option<&Filter>, init: Opti
         },
     };
     // As with runc: by now the container counts as started, so this is its output and not the start's failure.
-    eprintln!("exec {}: {}", program.display(), errno_text(&err));
+    spawn::say(rustix::stdio::stderr(), &format!("exec {}: {}\n", program.display(), errno_text(&err)));
     std::process::exit(255)
 }
 

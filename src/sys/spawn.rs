@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -39,6 +39,18 @@ pub fn detach() -> io::Result<()> {
         nix::unistd::ForkResult::Child => {
             rustix::process::setsid()?;
             Ok(())
+        }
+    }
+}
+
+/// Writes without the standard library's lock on the stream, which in a test program another thread may have held when
+/// this process was forked. What nobody takes is lost.
+pub fn say(stream: BorrowedFd<'_>, text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(stream, rest)) {
+            Ok(taken) if taken > 0 => rest = rest.get(taken..).unwrap_or_default(),
+            _ => return,
         }
     }
 }

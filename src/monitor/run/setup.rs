@@ -1,7 +1,7 @@
 //! How a monitor comes to be: detached from its launcher, alone with its container, small.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -144,6 +144,5 @@ fn take_lock(paths: &ContainerPaths) -> io::Result<Option<Lock>> {
 
 /// Says something to the launcher.
 fn tell(what: &str) {
-    let _ = io::stdout().write_all(what.as_bytes());
-    let _ = io::stdout().flush();
+    spawn::say(rustix::stdio::stdout(), what);
 }
