@@ -88,7 +88,7 @@ impl Supervisor {
                 self.parts.cx.io.release();
                 self.parts.life.streams.calm_down();
                 self.parts.execs.all_streams().for_each(Streams::calm_down);
-                memory::trim();
+                memory::rest();
             }
             Due::Desertion => self.parts.life.leave(&mut self.parts.cx, &mut self.parts.door),
             Due::Listen => self.parts.door.listen_again(&mut self.parts.cx.watch),
