@@ -21,6 +21,7 @@ mod options;
 mod process;
 mod restrict;
 pub mod rootfs;
+pub mod skeleton;
 mod start;
 pub mod user;
 

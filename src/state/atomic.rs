@@ -66,24 +66,24 @@ pub(super) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Resu
     })
 }
 
-/// Makes what these directories list survive a loss of power. They are synced at the same time: the disk flushes its
-/// cache for each, and does that once for all that ask together.
+/// Makes what these directories list, and what these files hold, survive a loss of power. They are synced at the same
+/// time: the disk flushes its cache for each, and does that once for all that ask together.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn sync(dirs: &[&Path]) -> Result<()> {
-    let Some((last, others)) = dirs.split_last() else { return Ok(()) };
+pub fn sync(paths: &[&Path]) -> Result<()> {
+    let Some((last, others)) = paths.split_last() else { return Ok(()) };
     thread::scope(|scope| {
         let others: Vec<_> = others
             .iter()
-            .map(|dir| (dir, thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, || sync_one(dir))))
+            .map(|path| (path, thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, || sync_one(path))))
             .collect();
         let mut result = sync_one(last);
-        for (dir, thread) in others {
+        for (path, thread) in others {
             let one = match thread {
-                Ok(thread) => thread.join().unwrap_or_else(|_| sync_one(dir)),
+                Ok(thread) => thread.join().unwrap_or_else(|_| sync_one(path)),
                 // No more threads: one after the other, then.
-                Err(_) => sync_one(dir),
+                Err(_) => sync_one(path),
             };
             result = result.and(one);
         }
@@ -91,11 +91,11 @@ pub fn sync(dirs: &[&Path]) -> Result<()> {
     })
 }
 
-fn sync_one(dir: &Path) -> Result<()> {
-    match File::open(dir).and_then(|dir| dir.sync_all()) {
+fn sync_one(path: &Path) -> Result<()> {
+    match File::open(path).and_then(|file| file.sync_all()) {
         // It lists nothing; or its file system knows no such thing.
         Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(()),
-        other => other.map_err(Error::at(dir)),
+        other => other.map_err(Error::at(path)),
     }
 }
 

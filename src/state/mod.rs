@@ -4,9 +4,9 @@
 //! # What survives a loss of power
 //!
 //! One rule for the whole store: **the answer follows the sync of the record and of the directories that lead to it.** A
-//! record's bytes are synced before it gets its name, so a name never leads to less than the whole; then its directory,
-//! the one above and, for a container, the one with its name's link, all at once, for a disk flushes once for all that
-//! ask together ([`atomic::sync`]). So a created, renamed or removed container, an image and a name that a client was
+//! record that replaces another is synced before it gets the name, so a name never leads to less than the whole; then
+//! its directory, the one above and, for a container, the one with its name's link, all at once, for a disk flushes once
+//! for all that ask together ([`atomic::sync`]); a new container's record with them. So a created, renamed or removed container, an image and a name that a client was
 //! told of are there afterwards, and what was taken away stays away.
 //!
 //! * *Exempt* are containers that are to be removed at their end (`--rm`), which are not to outlive anything, and the

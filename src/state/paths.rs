@@ -75,6 +75,16 @@ impl Home {
         self.layers().join(chain).join("diff")
     }
 
+    /// What is below the lowest layer of every container, see [`crate::runtime::skeleton`].
+    pub fn skeleton(&self) -> PathBuf {
+        self.data.join("skeleton")
+    }
+
+    /// The read-only directories of a container with these layers, the lowest first.
+    pub fn lower_dirs(&self, layers: &[String]) -> Vec<PathBuf> {
+        std::iter::once(self.skeleton()).chain(layers.iter().map(|chain| self.layer_diff(chain))).collect()
+    }
+
     /// All unpacked layers.
     pub fn layers(&self) -> PathBuf {
         self.images().join("layers")
@@ -133,7 +143,8 @@ impl Home {
     /// Everything of containers and images in the two directories: all but what reaches the API and what is not
     /// pierless's.
     pub fn contents(&self) -> impl Iterator<Item = PathBuf> {
-        let data = ["containers", "images", "events", "networks", "volumes"].map(|name| self.data.join(name));
+        let data =
+            ["containers", "images", "skeleton", "events", "networks", "volumes"].map(|name| self.data.join(name));
         let run = ["containers", "execs", "networks", "seccomp"].map(|name| self.run.join(name));
         data.into_iter().chain(run)
     }

@@ -12,8 +12,8 @@ use crate::sys::tree;
 /// Marks a directory in which a process, whose number follows, tries something out for a moment.
 pub const PROBE: &str = ".overlay-";
 
-/// Whether a container's record is there, readable or not. An empty one is not: no acknowledged write can leave that,
-/// for the bytes are on the disk before the name is (see [`super`]).
+/// Whether a container's record is there, readable or not. An empty one is not: no acknowledged write can leave that
+/// (see [`super`]).
 pub fn has_record(paths: &ContainerPaths) -> bool {
     match fs::metadata(paths.record()) {
         Ok(meta) => meta.len() > 0,

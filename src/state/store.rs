@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::atomic::{self, Durability, sync};
 use super::container::{ContainerRecord, StateRecord};
-use super::paths::{GONE, Home};
+use super::paths::{ContainerPaths, GONE, Home};
 use super::{Error, Result};
 use crate::model::ids::is_full_id;
 use crate::model::time::{Nanos, SECOND};
@@ -119,13 +119,37 @@ pub fn time_of(path: &Path) -> Nanos {
     meta.map_or(0, |meta| meta.mtime().saturating_mul(SECOND).saturating_add(meta.mtime_nsec()))
 }
 
-/// Commits what was asked, without the configuration's empty fields: a list reads every record. It survives a loss of
-/// power, with the container's directory and its name, unless the container is to be removed at its end.
+/// Commits what was asked of a new container. It survives a loss of power, with the container's directory and its name,
+/// unless the container is to be removed at its end. All is synced at once: before it is acknowledged, a record may be
+/// empty after a loss of power.
+///
+/// # Errors
+/// Those of the file system.
+pub fn create(home: &Home, record: &ContainerRecord) -> Result<()> {
+    let paths = home.container(&record.id);
+    atomic::replace(&paths.record(), &encode(&paths, record)?, Durability::Process)?;
+    if record.host_config.auto_remove {
+        return Ok(());
+    }
+    sync(&[&paths.data, &home.containers(), &home.names(), &paths.record()])
+}
+
+/// Replaces what was asked of a container, as lastingly as [`create`].
 ///
 /// # Errors
 /// Those of the file system.
 pub fn save(home: &Home, record: &ContainerRecord) -> Result<()> {
     let paths = home.container(&record.id);
+    let durability = if record.host_config.auto_remove { Durability::Process } else { Durability::Disk };
+    atomic::replace(&paths.record(), &encode(&paths, record)?, durability)?;
+    match durability {
+        Durability::Disk => sync(&[&paths.data, &home.containers(), &home.names()]),
+        Durability::Process => Ok(()),
+    }
+}
+
+/// A record as JSON, without the configuration's empty fields: a list reads every record.
+fn encode(paths: &ContainerPaths, record: &ContainerRecord) -> Result<Vec<u8>> {
     let path = paths.record();
     let mut value = serde_json::to_value(record).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
     for half in ["config", "host_config"] {
@@ -133,12 +157,7 @@ pub fn save(home: &Home, record: &ContainerRecord) -> Result<()> {
             fields.retain(|_, field| !field.is_null() && field != "");
         }
     }
-    let durability = if record.host_config.auto_remove { Durability::Process } else { Durability::Disk };
-    atomic::replace(&path, &atomic::to_json(&path, &value)?, durability)?;
-    match durability {
-        Durability::Disk => sync(&[&paths.data, &home.containers(), &home.names()]),
-        Durability::Process => Ok(()),
-    }
+    atomic::to_json(&path, &value)
 }
 
 /// Commits what happened.

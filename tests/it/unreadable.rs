@@ -192,6 +192,7 @@ fn files_of_other_id_maps_are_refused_by_name() {
         env.docker(["start", "web"]).ok();
         env.docker(["wait", "web"]).ok();
     }
+    fs::write(record(&env, &id, "upper").join("file"), "").unwrap();
     made_by_others(&id);
     let refused = env.post("/containers/web/start", &json!(null));
     assert!(refused.status == 409 && refused.text().contains(other), "{} {}", refused.status, refused.text());

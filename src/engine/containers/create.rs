@@ -118,7 +118,7 @@ impl Engine {
                 warnings.push("overlayfs is not available here: the image was copied".to_owned());
                 self.copy_layers(&record.layers, &paths.upper())?;
             }
-            Ok(store::save(&self.home, record)?)
+            Ok(store::create(&self.home, record)?)
         })();
         drop(lock);
         if made.is_err() {

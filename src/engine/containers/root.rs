@@ -48,8 +48,8 @@ impl Engine {
 
     /// The directories of a container's read-only layers, the lowest first; none where its image was copied.
     pub fn lower_dirs(&self, record: &ContainerRecord) -> Vec<PathBuf> {
-        match (record.driver, Store::open(&self.home)) {
-            (Driver::Overlay, Ok(store)) => image::find::layers_of(&store, &record.layers),
+        match record.driver {
+            Driver::Overlay if !record.layers.is_empty() => self.home.lower_dirs(&record.layers),
             _ => Vec::new(),
         }
     }

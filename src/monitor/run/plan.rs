@@ -11,12 +11,12 @@ use rustix::fs::Mode;
 
 use crate::holder::Entered;
 use crate::runtime::rootfs::RootFs;
-use crate::runtime::{Namespaces, StartError, errno_text, host, user};
+use crate::runtime::{Namespaces, StartError, errno_text, host, skeleton, user};
 use crate::spec::{self, Etc, Input};
 use crate::state::container::{ContainerRecord, Driver};
 use crate::state::exec::ExecRecord;
 use crate::state::paths::Home;
-use crate::state::store;
+use crate::state::store::{self, PROBE};
 use crate::sys::mountinfo;
 use crate::sys::namespaces;
 use crate::sys::openat2::{Leaf, Root};
@@ -88,8 +88,17 @@ fn root_of(home: &Home, record: &ContainerRecord, rootless: bool) -> io::Result<
     let (upper, work) = (paths.upper(), paths.work());
     match record.driver {
         Driver::Overlay if !record.layers.is_empty() => {
-            let lower: Vec<PathBuf> = record.layers.iter().map(|chain| home.layer_diff(chain)).collect();
-            RootFs::Overlay { lower: &lower, upper: Some((&upper, &work)) }.mount(rootless)
+            let lower = home.lower_dirs(&record.layers);
+            let root = RootFs::Overlay { lower: &lower, upper: Some((&upper, &work)) };
+            match root.mount(rootless) {
+                // The first start of all; or another one has made it since.
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                    let draft = home.containers().join(format!("{PROBE}{}", std::process::id()));
+                    skeleton::make(&home.skeleton(), &draft)?;
+                    root.mount(rootless)
+                }
+                other => other,
+            }
         }
         _ => RootFs::Directory(&upper).mount(rootless),
     }
