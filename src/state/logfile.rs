@@ -228,6 +228,8 @@ fn successor(path: &Path, inode: u64) -> Option<File> {
         });
         // One beyond the oldest: files move up while this looks, in the same direction.
         let Some(place) = numbers.iter().copied().filter(|n| *n > 0).chain([oldest + 1]).find(|n| is_it(*n)) else {
+            // As with dockerd, only the log of the engine tells, and a reader that is so slow gets what is still kept.
+            tracing::warn!("{}: rotated away before a reader was through: output may be missing there", path.display());
             return File::open(numbered(path, oldest)).ok();
         };
         let next = numbers.iter().rev().copied().find(|n| *n < place).unwrap_or(0);
