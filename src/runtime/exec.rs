@@ -13,7 +13,6 @@ use crate::sys::{namespaces, process};
 const CONTEXT: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 
 /// What a further process needs.
-#[derive(Debug)]
 pub struct Exec<'a> {
     /// The plan by which the container was started.
     pub plan: &'a Spec,
@@ -27,6 +26,8 @@ pub struct Exec<'a> {
     pub filters: &'a Path,
     /// The program's streams.
     pub stdio: Stdio,
+    /// Waits until the program is wanted; false: it never will be. All is prepared by then.
+    pub wanted: &'a dyn Fn() -> bool,
 }
 
 /// Starts the program.
@@ -36,7 +37,7 @@ pub struct Exec<'a> {
 /// # Errors
 /// Why it does not run; nothing of it remains.
 pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
-    let Exec { plan, program, init, cgroup, filters, stdio } = exec;
+    let Exec { plan, program, init, cgroup, filters, stdio, wanted } = exec;
     let filter = filter(filters, plan)?;
     if let Some(score) = program.oom_score_adj() {
         process::set_oom_score_adj(score.into()).map_err(StartError::at("cannot set oom_score_adj"))?;
@@ -46,6 +47,10 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
     }
     // Nobody in the container may look into this process, or write to the file of its program, while it is not theirs.
     process::set_not_dumpable().map_err(StartError::at("prctl"))?;
+    // Before it is where all are ended that are there when the container ends.
+    if !wanted() {
+        return Err(StartError::other("nobody wants it any more".to_owned()));
+    }
     // Only those that the container has of its own: the host's are another user namespace's, and not to be joined.
     namespaces::join(init, kinds(plan)).map_err(StartError::at("cannot join the container's namespaces"))?;
     let started = child::launch(&stdio.descriptors(), |channel| {

@@ -1,7 +1,7 @@
 //! The launcher of real containers: the runtime, called in a starter.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::launch::{Launcher, Refusal, Started, Stdio};
@@ -50,12 +50,29 @@ impl Launcher for Container {
         runtime::start(start).map_err(refusal)
     }
 
-    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Started, Refusal> {
+    fn exec(
+        &self,
+        session: &ExecRecord,
+        init: i32,
+        stdio: Stdio,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Started, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
         let gone = || Refusal { failure: Failure::Conflict, message: format!("container {} is not running", self.id) };
         let container = pidfd::open(init).map_err(|_| gone())?;
         let start = process::start_time(init).map_err(|_| gone())?;
-        let result = self.exec_in(&record, session, init, &container, stdio);
+        let plan = runtime::plan(&self.home.container(&self.id).bundle());
+        let result = plan.and_then(|plan| {
+            runtime::exec(Exec {
+                plan: &plan,
+                program: &plan::exec(&plan, &record, session, init)?,
+                init: container.as_fd(),
+                cgroup: None,
+                filters: &self.home.filters(),
+                stdio,
+                wanted,
+            })
+        });
         // One that ends, though it has not ended, lets nobody in.
         if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
             && !process::lives(init, start)
@@ -67,28 +84,6 @@ impl Launcher for Container {
 
     fn delete(&self) {
         runtime::delete(&self.home.container(&self.id).bundle(), None);
-    }
-}
-
-impl Container {
-    fn exec_in(
-        &self,
-        record: &ContainerRecord,
-        session: &ExecRecord,
-        init: i32,
-        container: &OwnedFd,
-        stdio: Stdio,
-    ) -> Result<Started, StartError> {
-        let plan = runtime::plan(&self.home.container(&self.id).bundle())?;
-        let program = plan::exec(&plan, record, session, init)?;
-        runtime::exec(Exec {
-            plan: &plan,
-            program: &program,
-            init: container.as_fd(),
-            cgroup: None,
-            filters: &self.home.filters(),
-            stdio,
-        })
     }
 }
 

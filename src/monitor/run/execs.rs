@@ -123,8 +123,9 @@ impl Execs {
         };
         let mut streams = Streams::new(at, shape);
         let stdio = streams.open(&mut cx.watch);
-        let starter =
-            stdio.and_then(|stdio| Starter::fork_held(&stdio.descriptors(), || launcher.exec(&record, init, stdio)));
+        let starter = stdio.and_then(|stdio| {
+            Starter::fork_held(&stdio.descriptors(), |wanted| launcher.exec(&record, init, stdio, wanted))
+        });
         let starter = starter.map_err(|error| {
             streams.disconnect(&mut cx.watch);
             Refusal::system(error)

@@ -2,6 +2,7 @@
 //! needs stays in the monitor. The starter reports on a socket and ends; the process it made becomes the monitor's
 //! child, for the monitor is a subreaper.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -41,11 +42,17 @@ pub trait Launcher: std::fmt::Debug {
     /// Why it does not run; nothing of it remains.
     fn start(&self, stdio: Stdio) -> Result<Started, Refusal>;
 
-    /// Starts another process in the running container, whose first one is `init`.
+    /// Starts another process in the running container, whose first one is `init`, as soon as it is wanted.
     ///
     /// # Errors
     /// As above.
-    fn exec(&self, session: &ExecRecord, init: i32, stdio: Stdio) -> Result<Started, Refusal>;
+    fn exec(
+        &self,
+        session: &ExecRecord,
+        init: i32,
+        stdio: Stdio,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Started, Refusal>;
 
     /// Removes what the container has beside its files, ending whatever still runs in it.
     fn delete(&self);
@@ -87,19 +94,22 @@ impl Starter {
     /// `keep` are the descriptors that it needs of the monitor's. It has no others: it goes where a container's
     /// processes are.
     pub fn fork(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
-        Self::fork_with(keep, |_| true, work)
+        Self::fork_with(keep, false, |_| work())
     }
 
-    /// Forks a starter that does `work` only when it is [told to](Starter::go). Dropped before, it ends.
-    pub fn fork_held(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
-        let told = |socket: &OwnedFd| fdpass::recv(socket, &mut [0; 8]).is_ok_and(|got| got.len == GO.len());
-        Self::fork_with(keep, told, work)
+    /// Forks a starter that does `work`, which prepares all and then waits by what it is given until the process is
+    /// wanted: until it is [told to go](Starter::go). False: it never will be, for this was dropped before.
+    pub fn fork_held(
+        keep: &[RawFd],
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Started, Refusal>,
+    ) -> io::Result<Self> {
+        Self::fork_with(keep, true, work)
     }
 
     fn fork_with(
         keep: &[RawFd],
-        ready: impl FnOnce(&OwnedFd) -> bool,
-        work: impl FnOnce() -> Result<Started, Refusal>,
+        held: bool,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Started, Refusal>,
     ) -> io::Result<Self> {
         let (ours, theirs) = fdpass::pair()?;
         let keep = [keep, &[theirs.as_raw_fd()]].concat();
@@ -110,10 +120,15 @@ impl Starter {
                 return 1;
             }
             spawn::ordinary_signals();
-            if !ready(&theirs) {
-                return 0;
-            }
-            let result = work();
+            let asked = Cell::new(!held);
+            let wanted = || {
+                asked.set(true);
+                fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == GO.len())
+            };
+            let result = work(&wanted);
+            // One that fails early is told to go all the same: what is sent to a socket that closes unread makes the
+            // report unreadable.
+            let _ = asked.get() || wanted();
             let message = match &result {
                 Ok(started) => Ok((started.pid, parts(started).map(Option::is_some))),
                 Err(refusal) => Err(refusal.clone()),

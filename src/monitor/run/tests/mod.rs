@@ -42,8 +42,14 @@ impl Launcher for Plain {
         }
         run(&self.0, stdio)
     }
-    fn exec(&self, record: &ExecRecord, _init: i32, stdio: Stdio) -> Result<Started, Refusal> {
-        run(&record.cmd, stdio)
+    fn exec(
+        &self,
+        record: &ExecRecord,
+        _init: i32,
+        stdio: Stdio,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Started, Refusal> {
+        if wanted() { run(&record.cmd, stdio) } else { Err(Refusal::system("not wanted")) }
     }
     fn delete(&self) {
         assert!(self.0[0] != PANIC, "as ordered");
