@@ -8,7 +8,7 @@ use std::path::Path;
 use super::atomic::sync;
 use super::lock::Lock;
 use super::paths::{Home, RENAMING, entry_id};
-use super::remains::bury;
+use super::remains::{Burial, bury};
 use super::{Error, Result};
 
 /// Reserves a name for a container: symlink(2) fails if it is taken. That it survives a loss of power is seen to when
@@ -40,8 +40,23 @@ pub fn reserve_name(home: &Home, name: &str, id: &str) -> Result<()> {
         let Some(owner) = entry_id(&target) else {
             return Err(Error::at(&link)(io::ErrorKind::AlreadyExists.into()));
         };
-        if home.container(owner).data.exists() && !bury(home, owner) {
-            return Err(Error::NameTaken { name: name.to_owned(), owner: owner.to_owned() });
+        let paths = home.container(owner);
+        if paths.data.exists() {
+            match bury(home, owner) {
+                Burial::Done => {}
+                Burial::No if paths.data.exists() => {
+                    return Err(Error::NameTaken { name: name.to_owned(), owner: owner.to_owned() });
+                }
+                Burial::No => continue,
+                Burial::Busy => {
+                    // It is told soon what has become of it. Who is at work there waits for nobody in turn: it has its
+                    // name already, or wants none.
+                    match Lock::exclusive(&paths.verb_lock()) {
+                        Ok(_) | Err(Error::Missing(_)) => continue,
+                        Err(err) => return Err(err),
+                    }
+                }
+            }
         }
         release_name(home, name, owner)?;
     }

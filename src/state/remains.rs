@@ -21,17 +21,35 @@ pub fn has_record(paths: &ContainerPaths) -> bool {
     }
 }
 
-/// Removes what a killed creation left: a directory without a record, which nobody has locked. True if it was one.
-pub(super) fn bury(home: &Home, id: &str) -> bool {
+/// What became of a directory that may be no container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Burial {
+    /// It was what a killed creation left, and is gone.
+    Done,
+    /// It is a container's, or cannot be removed.
+    No,
+    /// Somebody is at work on it: creates the container, or buries what is left.
+    Busy,
+}
+
+/// Removes what a killed creation left: a directory without a record, which nobody has locked.
+pub(super) fn bury(home: &Home, id: &str) -> Burial {
     let paths = home.container(id);
     if has_record(&paths) {
-        return false;
+        return Burial::No;
     }
-    let Ok(Some(_lock)) = Lock::try_exclusive(&paths.verb_lock()) else { return false };
+    let _lock = match Lock::try_exclusive(&paths.verb_lock()) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return Burial::Busy,
+        Err(_) => return Burial::No,
+    };
     if has_record(&paths) {
-        return false;
+        return Burial::No;
     }
-    fs::rename(&paths.data, home.gone(id)).is_ok() && remove_remains(home, id).is_ok()
+    match fs::rename(&paths.data, home.gone(id)).is_ok() && remove_remains(home, id).is_ok() {
+        true => Burial::Done,
+        false => Burial::No,
+    }
 }
 
 /// Removes what is left of a container that was taken away.

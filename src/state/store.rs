@@ -207,6 +207,7 @@ mod tests {
     use super::*;
     use crate::model::ids::random_id;
     use crate::state::container::Status;
+    use crate::state::lock::Lock;
 
     fn home(dir: &Path) -> Home {
         Home { data: dir.join("data"), run: dir.join("run") }
@@ -226,6 +227,29 @@ mod tests {
         assert!(ids(&home).expect("list").is_empty());
         reserve_name(&home, "web", &b).expect("free again");
         reserve_name(&home, "web", &a).expect("its container never came to be");
+    }
+
+    #[test]
+    fn a_name_that_somebody_is_at_work_on_is_waited_for() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = home(dir.path());
+        for created in [false, true] {
+            let (a, b) = (random_id(), random_id());
+            reserve_name(&home, "web", &a).expect("first");
+            fs::create_dir_all(home.container(&a).data).expect("container");
+            let lock = Lock::exclusive(&home.container(&a).verb_lock()).expect("creates it");
+            std::thread::scope(|scope| {
+                let second = scope.spawn(|| reserve_name(&home, "web", &b));
+                if created {
+                    create(&home, &ContainerRecord { id: a.clone(), ..ContainerRecord::default() }).expect("record");
+                }
+                drop(lock);
+                let second = second.join().expect("no panic");
+                assert_eq!(second.is_err(), created, "{second:?}");
+            });
+            assert_eq!(name_owner(&home, "web"), Some(if created { a } else { b.clone() }));
+            release_name(&home, "web", &b).expect("free again");
+        }
     }
 
     #[test]

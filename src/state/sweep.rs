@@ -8,13 +8,14 @@ use super::events::{self, Event};
 use super::lock::Lock;
 use super::names::{names, release_name, reserve_name};
 use super::paths::{GONE, Home, RECORD, entry_id};
-use super::remains::{PROBE, bury, remove_remains, remove_run, remove_tree};
+use super::remains::{Burial, PROBE, bury, remove_remains, remove_run, remove_tree};
 use super::store::{ids, load};
 use super::{Error, atomic};
 
 /// Ends creations, renames and removals whose process was killed. What fails is left for the next time.
 pub fn sweep(home: &Home) {
-    let ids: Vec<String> = ids(home).unwrap_or_default().into_iter().filter(|id| !bury(home, id)).collect();
+    let ids: Vec<String> =
+        ids(home).unwrap_or_default().into_iter().filter(|id| bury(home, id) != Burial::Done).collect();
     let mut named = BTreeSet::new();
     for (name, id) in names(home) {
         if is_stale(home, &name, &id) {
