@@ -16,8 +16,9 @@ import tempfile
 import threading
 import time
 
-#: Some answer only when something happens, which may be never; a swarm's all say the same; registries fail as they like.
-LEFT_OUT = "/wait$|/attach$|^/events$|/logs$|/start$|^/auth$|^/distribution/|^/(swarm|nodes|services|tasks|secrets|configs|plugins)"
+#: Some answer only when something happens, which may be never; a swarm's all say the same; registries fail as they like,
+#: and a push says several JSON values under the type of one.
+LEFT_OUT = "/wait$|/attach$|^/events$|/logs$|/start$|^/auth$|^/distribution/|^/images/search$|/push$|^/(swarm|nodes|services|tasks|secrets|configs|plugins)"
 
 HOOKS = '''
 import random

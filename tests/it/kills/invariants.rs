@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::harness::{Env, Seen, every_process};
 use super::super::process::eventually;
+use super::super::raw::Reply;
 use super::Victim;
 use super::told::{Known, Told};
 use super::workloads::marker;
@@ -75,10 +76,11 @@ fn check_container(look: Look<'_>, id: &str, known: &Known, there: Option<&Value
     match status {
         "running" => {
             let pid = i32::try_from(state["Pid"].as_i64().unwrap()).unwrap();
-            // It may have ended since.
+            // It may have ended since, and have removed itself.
             eventually("a running container runs", || {
-                Seen::of(pid).is_some()
-                    || env.get(&format!("/v1.51/containers/{id}/json")).json()["State"]["Running"] == false
+                let now = || env.get(&format!("/v1.51/containers/{id}/json"));
+                let ended = |now: Reply| now.status == 404 || now.json()["State"]["Running"] == false;
+                Seen::of(pid).is_some() || ended(now())
             });
         }
         "exited" => {
