@@ -32,6 +32,8 @@ const BUFFER: usize = 1 << 20;
 pub struct Import {
     /// The image's name, with a tag.
     pub name: Option<Reference>,
+    /// Where the archive came from; empty: standard input.
+    pub source: String,
     /// A message for its history; empty: where it came from.
     pub message: String,
     /// Instructions of a Dockerfile, one each, for its configuration.
@@ -40,7 +42,7 @@ pub struct Import {
     pub platform: Option<Platform>,
 }
 
-/// Imports an archive, packed or not.
+/// Imports an archive, packed or not. No bytes at all are an image without files, as in Docker.
 ///
 /// # Errors
 /// [`Error::Invalid`] for bad changes, [`Error::Archive`], [`Error::Unpack`] and [`Error::Read`] for a bad archive, and
@@ -56,7 +58,7 @@ pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<L
     let diff_id = layer.diff_id.clone().unwrap_or_else(|| format!("sha256:{}", blob.hex));
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
     let created = time::rfc3339(time::now());
-    let message = or(import.message, "Imported from -");
+    let message = or(import.message, &format!("Imported from {}", or(import.source, "-")));
     let config = ImageConfig {
         architecture: or(platform.architecture, host_architecture()),
         variant: Some(platform.variant).filter(|variant| !variant.is_empty()),
@@ -116,9 +118,6 @@ fn receive(staging: &Staging, mut body: impl Read + Send) -> Result<(Spooled, Ex
         }
         drop(written);
         let blob = spool.finish();
-        if blob.size == 0 {
-            return Err(Error::Archive("the archive is empty".to_owned()));
-        }
         let layer = worker.join().map_err(|_| Error::Archive("the archive cannot be unpacked".to_owned()))??;
         Ok((blob, layer))
     })

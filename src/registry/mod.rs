@@ -6,6 +6,7 @@
 //! search       what a registry has, where it tells that
 //! auth         challenges and tokens; credentials
 //! refusal      what it says when it says no
+//! fetch        a file at any address
 //! http         one request and its answer: connections, redirects, proxies
 //! payload      what a request has for a body
 //! tls          whom to trust
@@ -32,6 +33,7 @@ pub mod auth;
 pub mod client;
 pub mod config;
 pub mod error;
+pub mod fetch;
 pub mod http;
 pub mod payload;
 mod refusal;

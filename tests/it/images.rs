@@ -1,6 +1,6 @@
 //! Images: load, list, inspect, history, tag, remove, import.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Command;
 
 use serde_json::json;
@@ -252,4 +252,55 @@ fn archives_that_lie_or_end_early_leave_nothing() {
     load(&env, &through_link);
     assert!(!outside.exists());
     assert!(!good.is_empty());
+}
+
+#[test]
+fn an_import_comes_from_an_address_too() {
+    let env = Env::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        for client in listener.incoming().take(4) {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let (status, body) = match head.split(' ').nth(1).unwrap() {
+                // Basic me:s@crt
+                "/root.tar" if head.contains("Basic bWU6c0BjcnQ=") => ("200 OK", busybox_layer()),
+                "/cut.tar" => ("200 OK", busybox_layer()),
+                _ => ("404 Not Found", b"nothing here".to_vec()),
+            };
+            let length = body.len();
+            write!(client, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").unwrap();
+            let half = if head.contains("/cut.tar") { length / 2 } else { length };
+            let _ = client.write_all(&body[..half]);
+        }
+    });
+    let source = format!("http://me:s%40crt@{address}/root.tar");
+    let text = env.docker(["import", "--change", "CMD echo imported", &source, "far:1"]).ok();
+    assert!(text.contains(&format!("Downloading from http://{address}/root.tar")), "{text}");
+    assert_eq!(env.docker(["run", "--rm", "far:1"]).ok(), "imported\n");
+    let history = env.docker(["history", "--no-trunc", "far:1"]).ok();
+    assert!(history.contains(&format!("Imported from http://{address}/root.tar")), "{history}");
+    let before = env.contents();
+    let message = env.docker(["import", &format!("http://{address}/none.tar"), "far:2"]).fails(1);
+    assert!(message.contains("with status 404 Not Found: nothing here"), "{message}");
+    env.post(&format!("/v1.51/images/create?fromSrc={address}/none.tar"), &json!(null)).expect(404);
+    env.docker(["import", &format!("http://{address}/cut.tar"), "far:3"]).fails(1);
+    env.post("/v1.51/images/create?fromSrc=ftp://a.example/x", &json!(null)).expect(400);
+    assert_eq!(env.contents(), before);
+    server.join().unwrap();
+    // Nothing at all is an image without files.
+    let text = env.docker(["import", "/dev/null", "empty:1"]).ok();
+    assert!(text.starts_with("sha256:"), "{text}");
+    assert_eq!(env.inspect("empty:1", "{{.Size}} {{len .RootFS.Layers}}"), "0 1");
+    let archive = env.base().join("empty.tar");
+    env.docker(["save", "-o", archive.to_str().unwrap(), "empty:1"]).ok();
+    let other = Env::new();
+    assert_eq!(other.docker(["load", "-i", archive.to_str().unwrap()]).ok(), "Loaded image: empty:1\n");
 }

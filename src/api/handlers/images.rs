@@ -14,7 +14,6 @@ use crate::image::import::Import;
 use crate::image::platform::Platform;
 use crate::image::pull::Step;
 use crate::image::staging::Staging;
-use crate::model::ErrorKind;
 use crate::model::filters::Filters;
 
 /// Query of `GET /images/json`.
@@ -179,7 +178,7 @@ pub struct CreateQuery {
     /// An image to pull.
     #[serde(rename = "fromImage")]
     pub from_image: String,
-    /// `-`: a root file system in the body.
+    /// `-`: a root file system in the body; else the address of one.
     #[serde(rename = "fromSrc")]
     pub from_src: String,
     /// Name of the imported image.
@@ -200,10 +199,8 @@ pub async fn create(cx: Cx, q: Query<CreateQuery>, body: Upload) -> Result<Strea
     if !q.from_image.is_empty() {
         return pull(cx, q).await;
     }
-    match q.from_src.as_str() {
-        "-" => {}
-        "" => return Err(ApiError::bad_request("one of fromImage and fromSrc is needed")),
-        _ => return Err(ApiError::new(ErrorKind::NotImplemented, "importing from a URL is not implemented yet")),
+    if q.from_src.is_empty() {
+        return Err(ApiError::bad_request("one of fromImage and fromSrc is needed"));
     }
     let name = || match q.repo.as_str() {
         "" => Ok(None),
@@ -216,11 +213,17 @@ pub async fn create(cx: Cx, q: Query<CreateQuery>, body: Upload) -> Result<Strea
     let import = Import {
         name: name().map_err(engine::Error::from)?,
         platform: platform().map_err(engine::Error::from)?,
+        source: q.from_src,
         message: q.message,
         changes: q.changes,
     };
     cx.stream(move |engine, out| {
-        let image = engine.import_image(body, import)?;
+        let image = if import.source == "-" {
+            engine.import_image(body, import)?
+        } else {
+            let gone = out.gone_owned()?;
+            engine.import_from(import, Some(gone), &mut |far| drop(out.json(&ProgressLine::from(far))))?
+        };
         Ok(out.json(&ProgressLine::status(image.id))?)
     })
     .await
@@ -243,7 +246,7 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
 
 routes! { tag "Image";
     GET "/images/json" since 24 "List images" => list;
-    POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [404, 501];
+    POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [404];
     POST "/images/prune" since 25 "Remove images that nobody uses" => prune;
     GET "/images/{name:.*}/json" since 24 "Inspect an image" => inspect, fails [404];
     GET "/images/{name:.*}/history" since 24 "Tell how an image was made" => history, fails [404];

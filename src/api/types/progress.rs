@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::images::ImageDescriptor;
+use crate::engine::images::Arriving;
 use crate::image::outcome::Progress;
 use crate::image::pull::{LayerStep, Step};
 use crate::image::push;
@@ -107,6 +108,19 @@ impl ProgressLine {
                 progress_detail: Some(ProgressDetail { current: Some(current), total: Some(total) }),
                 ..Self::default()
             }),
+        }
+    }
+}
+
+impl From<Arriving> for ProgressLine {
+    fn from(far: Arriving) -> Self {
+        match far {
+            Arriving::From(address) => Self::status(format!("Downloading from {address}")),
+            Arriving::Bytes { current, total } => Self {
+                progress_detail: Some(ProgressDetail { current: Some(current), total }),
+                progress: Some(total.map_or_else(|| human_size(current), |total| progress_bar(current, total))),
+                ..Self::status("Importing")
+            },
         }
     }
 }

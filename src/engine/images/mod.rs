@@ -1,6 +1,7 @@
 //! The verbs on images. They fail with the image room's own errors; each tells the event log what it did.
 
 mod glob;
+mod import;
 mod inspect;
 mod list;
 mod prune;
@@ -17,7 +18,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use crate::image::garbage;
-use crate::image::import::Import;
 use crate::image::meta::ImageMeta;
 use crate::image::outcome::{Loaded, Progress};
 use crate::image::platform::Platform;
@@ -28,6 +28,7 @@ use crate::model::time;
 use crate::state::events::{self, Event};
 
 pub use crate::image::platform::parse as parse_platform;
+pub use import::Arriving;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
 pub use pull::PullRequest;
@@ -67,21 +68,6 @@ impl Engine {
         for image in &loaded {
             self.image_event("load", &image.id, &image.id, &store.meta(&image.id).unwrap_or_default());
         }
-        Ok(loaded)
-    }
-
-    /// Makes an image of an archive of a root file system.
-    ///
-    /// # Errors
-    /// As [`image::import::import`].
-    pub fn import_image(&self, body: impl Read + Send, import: Import) -> Result<Loaded> {
-        let store = self.image_store()?;
-        let loaded = image::import::import(&store, body, import)?;
-        let meta = store.meta(&loaded.id).unwrap_or_default();
-        for name in &loaded.names {
-            self.image_event("tag", &loaded.id, &name.familiar(), &meta);
-        }
-        self.image_event("import", &loaded.id, &loaded.id, &meta);
         Ok(loaded)
     }
 

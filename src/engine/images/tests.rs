@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::image::import::Import;
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;
 use crate::model::ids::random_id;
