@@ -5,6 +5,7 @@ use super::types::containers::{Inspect, Summary};
 use super::types::images::{ContainerOnly, ImageConfig, ImageInspect, ImageSummary};
 use super::version::ApiVersion;
 use crate::engine::containers::CreateRequest;
+use crate::model::config::ContainerConfig;
 use crate::model::filters::Filters;
 use crate::model::mount::Mount;
 use crate::model::networking::{EndpointSettings, NetworkingConfig};
@@ -37,6 +38,24 @@ pub fn pushes_for_platform(version: ApiVersion) -> bool {
 /// From 1.42 on `system/df` reports only the kinds that `type` names.
 pub fn usage_by_type(version: ApiVersion) -> bool {
     version >= ApiVersion(42)
+}
+
+/// What `system/df` tells.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageShape {
+    /// What there is of each kind, all in lists of their own.
+    pub lists: bool,
+    /// Sums of each kind.
+    pub sums: bool,
+    /// The lists beside their sums.
+    pub items: bool,
+}
+
+/// From 1.52 on `system/df` tells sums, with lists if it is asked for them; the lists of before are there as well unless
+/// it is.
+pub fn usage_shape(version: ApiVersion, verbose: bool) -> UsageShape {
+    let sums = version >= ApiVersion(52);
+    UsageShape { lists: !(sums && verbose), sums, items: verbose }
 }
 
 /// Up to 1.51 an inspection repeats the addresses in the default network beside the list of networks.
@@ -276,11 +295,14 @@ pub fn images_name_filter(version: ApiVersion, filters: Filters, name: String) -
 }
 
 /// Before 1.44 images repeat their size as `VirtualSize`; before 1.43 an empty list of names is null, and one without
-/// any name is called `<none>:<none>`; before 1.48 there is no descriptor.
+/// any name is called `<none>:<none>`; before 1.48 there is no descriptor; before 1.51 containers are not counted.
 pub fn image_summary(version: ApiVersion, mut image: ImageSummary) -> ImageSummary {
     image.virtual_size = (version < ApiVersion(44)).then_some(image.size);
     if version < ApiVersion(48) {
         image.descriptor = None;
+    }
+    if version < ApiVersion(51) {
+        image.containers = -1;
     }
     if version < ApiVersion(43) {
         for names in [&mut image.repo_tags, &mut image.repo_digests] {
@@ -296,7 +318,8 @@ pub fn image_summary(version: ApiVersion, mut image: ImageSummary) -> ImageSumma
 
 /// Before 1.44 images repeat their size as `VirtualSize`; before 1.50 their configuration has all of a container's
 /// fields; before 1.48 there is no descriptor; before 1.45 there is the configuration of the container that an image
-/// was made of; before 1.44 the missing time of creation is Go's zero.
+/// was made of; before 1.44 the missing time of creation is Go's zero; before 1.53 nobody tells where it came from. From
+/// 1.52 on what is empty is left out.
 pub fn image_inspect(version: ApiVersion, mut image: ImageInspect) -> ImageInspect {
     image.virtual_size = (version < ApiVersion(44)).then_some(image.size);
     if version < ApiVersion(48) {
@@ -305,9 +328,21 @@ pub fn image_inspect(version: ApiVersion, mut image: ImageInspect) -> ImageInspe
     if version < ApiVersion(44) {
         image.created.get_or_insert_with(|| crate::model::time::NEVER.to_owned());
     }
+    if version < ApiVersion(53) {
+        image.identity = None;
+    }
+    if version >= ApiVersion(52) {
+        for text in [&mut image.parent, &mut image.comment, &mut image.docker_version, &mut image.author] {
+            text.take_if(|text| text.is_empty());
+        }
+        if let Some(config) = &mut image.config {
+            config.portable.leave_out_empty();
+        }
+    }
     let container_only = (version < ApiVersion(50)).then(ContainerOnly::default);
     if version < ApiVersion(45) {
-        image.container_config = Some(ImageConfig { container_only: container_only.clone(), ..ImageConfig::default() });
+        let portable = ContainerConfig::default().into();
+        image.container_config = Some(ImageConfig { container_only: container_only.clone(), portable });
     }
     if let Some(config) = &mut image.config {
         config.container_only = container_only;
@@ -315,19 +350,44 @@ pub fn image_inspect(version: ApiVersion, mut image: ImageInspect) -> ImageInspe
     image
 }
 
-/// In `system/df` an image's empty list of names is null in all versions; before 1.44 it repeats its size, too.
+/// In `system/df` an image's empty list of names is null in all versions; before 1.44 it repeats its size, too; before
+/// 1.52 there is no descriptor.
 pub fn image_usage(version: ApiVersion, mut image: ImageSummary) -> ImageSummary {
     image.virtual_size = (version < ApiVersion(44)).then_some(image.size);
-    image.descriptor = None;
+    if version < ApiVersion(52) {
+        image.descriptor = None;
+    }
     for names in [&mut image.repo_tags, &mut image.repo_digests] {
         names.take_if(|names| names.is_empty());
     }
     image
 }
 
-/// Before 1.51 a list of images does not count their containers.
-pub fn counts_containers_of_images(version: ApiVersion) -> bool {
-    version >= ApiVersion(51)
+/// What a list of images can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct ImagesList {
+    /// How much of each others have, too.
+    pub shared_size: bool,
+    /// All manifests.
+    pub manifests: bool,
+    /// Where each came from.
+    pub identity: bool,
+}
+
+/// From 1.42, 1.47 and 1.54 on a list of images can be asked for more.
+pub fn images_list_features(version: ApiVersion) -> ImagesList {
+    let since = |number| version >= ApiVersion(number);
+    ImagesList { shared_size: since(42), manifests: since(47), identity: since(54) }
+}
+
+/// From 1.48 on an inspection can tell all manifests.
+pub fn inspects_manifests(version: ApiVersion) -> bool {
+    version >= ApiVersion(48)
+}
+
+/// From 1.50 on single machines' images of several can be removed.
+pub fn removes_platforms(version: ApiVersion) -> bool {
+    version >= ApiVersion(50)
 }
 
 /// From 1.49 on an image can be inspected for a platform.

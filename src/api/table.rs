@@ -8,6 +8,7 @@ use super::route::{Route, matches};
 /// All tables, by resource. Where two patterns match, the first wins.
 pub static TABLES: &[&[Route]] = &[
     handlers::system::ROUTES,
+    handlers::usage::ROUTES,
     handlers::containers::ROUTES,
     handlers::exec::ROUTES,
     handlers::archives::ROUTES,

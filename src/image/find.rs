@@ -60,16 +60,20 @@ impl Image {
     }
 }
 
-/// Finds an image by name, id, or the unambiguous beginning of an id, and reads its configuration.
+/// Finds an image by name, id, or the unambiguous beginning of an id, and reads its configuration. Of several that the
+/// name has for different machines: the one for `platform`, `os[/architecture[/variant]]`; empty: the one that it means.
 ///
 /// To use it, hold [`Store::hold`] from before until the record that names its layers is written.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Reference`], or those of the file system.
-pub fn resolve(store: &Store, name: &str) -> Result<Image> {
-    let meta = store.meta(&store.find(name)?)?;
-    let config = store.config(&meta.id)?;
-    Ok(Image { meta, config })
+/// [`Error::Missing`], [`Error::Reference`], [`Error::OtherPlatform`], or those of the file system.
+pub fn resolve(store: &Store, name: &str, platform: &str) -> Result<Image> {
+    let (id, target) = store.locate(name)?;
+    let image = store.image(&id)?;
+    let Err(other) = image.require_platform(name, platform) else { return Ok(image) };
+    let tree = target.and_then(|target| store.tree(&target)).unwrap_or_default();
+    let mut beside = tree.manifests().into_iter().filter_map(|(_, manifest)| store.image(manifest.image_id()).ok());
+    beside.find(|image| image.require_platform(name, platform).is_ok()).ok_or(other)
 }
 
 /// Directories of an image's layers, the lowest first, for overlayfs.
@@ -124,6 +128,10 @@ impl Store {
             return Ok((meta.id, None));
         }
         missing(reference.familiar())
+    }
+
+    fn image(&self, id: &str) -> Result<Image> {
+        Ok(Image { meta: self.meta(id)?, config: self.config(id)? })
     }
 
     /// Reads the configuration of an image.

@@ -1,6 +1,6 @@
 //! The record of an image: what a list needs without opening its configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -36,6 +36,8 @@ pub struct ImageMeta {
     pub manifests: Vec<Manifest>,
     /// When it was last given a name here; 0: never.
     pub last_tagged: Nanos,
+    /// The repositories that it was pulled from or pushed to.
+    pub sources: BTreeSet<String>,
 }
 
 /// A manifest of an image that is here with all that it names.
@@ -109,6 +111,7 @@ impl ImageMeta {
             layers,
             manifests: Vec::new(),
             last_tagged: 0,
+            sources: BTreeSet::new(),
         }
     }
 

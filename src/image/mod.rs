@@ -24,7 +24,8 @@
 //! Digests must never change by passing through: manifests and indexes are kept as blobs, to the byte. A name has a
 //! *target*, the manifest or index that a registry means by it; an image has all *manifests* that it came with, each with
 //! the blobs that it names, for as long as the image is there; an index stays while a name means it. What repository an
-//! image is known in by which digest its names with a digest say ([`refs`]).
+//! image is known in by which digest its names with a digest say ([`refs`]). An index may have several images that are
+//! here: the name means one of them, and the others go with it ([`variants`]).
 //!
 //! A layer's files belong to ids of the user's namespace, so each remembers by which maps it was unpacked, and is unpacked
 //! anew from its blob where these have changed ([`ids`], [`renew`]).
@@ -66,6 +67,7 @@ pub mod staging;
 pub mod store;
 pub mod tree;
 pub mod unpack;
+pub mod variants;
 
 pub use error::{Error, Result};
 pub use find::{Image, resolve};

@@ -147,6 +147,7 @@ fn record(store: &Store, image: Ready, said: &mut Vec<Progress>) -> Result<Loade
     // One that cannot be read is replaced.
     if let Ok(old) = store.meta(&meta.id) {
         meta.last_tagged = old.last_tagged;
+        meta.sources.extend(old.sources);
         old.manifests.into_iter().for_each(|manifest| meta.add_manifest(manifest));
         // The blobs of the old record may be the ones it was pulled with; they stay while the record names them.
         let there = |digest: &str| sha256_hex(digest).is_some_and(|hex| store.blob(hex).exists());

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::http::{Answer, Ask, Body, Http};
+use super::payload::Payload;
 use super::{Config, Error, Result};
 
 /// Bytes of a refusal that people are shown.
@@ -76,7 +76,13 @@ impl Address {
         let domain = self.uri.authority().map(ToString::to_string).unwrap_or_default();
         let headers: HeaderMap = self.proof.map(|proof| (header::AUTHORIZATION, proof)).into_iter().collect();
         let shown = self.uri.to_string();
-        let answer = http.ask(Ask { method: Method::GET, uri: self.uri, headers, body: Bytes::new(), domain })?;
+        let answer = http.ask(Ask {
+            method: Method::GET,
+            uri: self.uri,
+            headers,
+            body: Payload::Bytes(Default::default()),
+            domain,
+        })?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }

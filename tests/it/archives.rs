@@ -282,6 +282,36 @@ fn of_several_machines_those_asked_for_are_loaded_and_saved() {
         all
     };
     assert_eq!(digests(&saved), digests(&path));
+    let list = both.get("/v1.51/images/json?manifests=1").expect(200).json();
+    assert_eq!(list.as_array().unwrap().len(), 1, "one name, one image: {list}");
+    let machine = |one: &Value| format!("{} {}", one["ImageData"]["Platform"]["architecture"], one["Available"]);
+    let machines: Vec<String> = list[0]["Manifests"].as_array().unwrap().iter().map(machine).collect();
+    assert_eq!(machines, ["\"amd64\" true", "\"arm64\" true"]);
+    assert_eq!(both.get("/v1.46/images/json?manifests=1").expect(200).json()[0].get("Manifests"), None);
+    both.get("/v1.54/images/json?identity=1").expect(400);
+    let partly = env.get("/v1.51/images/two:1/json?manifests=1").expect(200).json();
+    assert_eq!(
+        partly["Manifests"].as_array().unwrap().iter().map(machine).collect::<Vec<_>>(),
+        ["\"amd64\" true", "\"arm64\" false"]
+    );
+    let arm64 = "%7B%22os%22:%22linux%22,%22architecture%22:%22arm64%22%7D";
+    let of = |env: &Env, path: &str| env.get(path).expect(200).json();
+    let inspected = of(&both, &format!("/v1.51/images/two:1/json?platform={arm64}"));
+    assert_eq!((&inspected["Architecture"], &inspected["RepoTags"][0]), (&json!("arm64"), &json!("two:1")));
+    assert_eq!(of(&both, &format!("/v1.51/images/two:1/history?platform={arm64}"))[0]["Id"], inspected["Id"]);
+    env.get(&format!("/v1.51/images/two:1/json?platform={arm64}")).expect(404);
+    let tree = both.docker(["images", "--tree"]).ok();
+    assert!(tree.contains("two:1") && tree.contains("linux/amd64") && tree.contains("linux/arm64"), "{tree}");
+    // One machine's image can be removed; the name means the other then, and goes with it.
+    let amd64 = arm64.replace("arm64", "amd64");
+    both.delete(&format!("/v1.51/images/two:1?platforms={amd64}")).expect(400);
+    let id = both.inspect("two:1", "{{.Id}}");
+    let removed = both.delete(&format!("/v1.51/images/two:1?force=1&platforms={amd64}")).expect(200).json();
+    assert_eq!(removed[0], json!({"Deleted": id}));
+    assert_eq!(both.inspect("two:1", "{{.Architecture}}"), "arm64");
+    let removed = both.delete(&format!("/v1.51/images/two:1?force=1&platforms={arm64}")).expect(200).json();
+    assert_eq!(removed[0], json!({"Untagged": "two:1"}));
+    assert!(both.contents().is_empty());
     // A single image is checked, too.
     let single = fixtures::busybox().to_str().unwrap();
     let message = env.docker(["load", "--platform", "linux/arm64", "-i", single]).fails(1);

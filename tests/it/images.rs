@@ -304,3 +304,26 @@ fn an_import_comes_from_an_address_too() {
     let other = Env::new();
     assert_eq!(other.docker(["load", "-i", archive.to_str().unwrap()]).ok(), "Loaded image: empty:1\n");
 }
+
+#[test]
+fn an_inspection_has_the_shape_of_its_version() {
+    let env = Env::with_busybox();
+    let of = |version: &str| env.get(&format!("/v{version}/images/busybox/json")).expect(200).json();
+    let (old, new) = (of("1.51"), of("1.52"));
+    for field in ["Parent", "Comment", "DockerVersion", "Author"] {
+        assert_eq!((&old[field], new.get(field)), (&json!(""), None), "{field}");
+    }
+    assert_eq!((&old["Config"]["Volumes"], old["Config"].get("Hostname")), (&json!(null), None));
+    assert_eq!(new["Config"], busybox_config());
+    assert_eq!(of("1.49")["Config"]["Hostname"], "");
+    assert_eq!(of("1.55").get("Identity"), None, "nobody knows where it came from");
+    // Names in full fit a filter as well as short ones.
+    for pattern in ["busybox", "docker.io/library/busybox", "docker.io/*/busy*:latest", "busybox:lat*"] {
+        let filters = format!("%7B%22reference%22:[%22{pattern}%22]%7D");
+        assert_eq!(
+            env.get(&format!("/v1.51/images/json?filters={filters}")).expect(200).json().as_array().unwrap().len(),
+            1
+        );
+    }
+    env.delete("/v1.51/images/%20").expect(400);
+}

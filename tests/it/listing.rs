@@ -191,6 +191,14 @@ fn system_df_counts() {
     assert!(df["Volumes"].is_array() && df["BuildCache"].is_array());
     let text = env.docker(["system", "df"]).ok();
     assert!(text.contains("Images          1         1"), "{text}");
+    // From 1.52 on sums, and the lists of before unless all is asked for.
+    let sums = env.get("/v1.52/system/df?type=image&type=container").expect(200).json();
+    assert_eq!(sums["ImageUsage"], json!({"ActiveCount": 1, "TotalCount": 1, "TotalSize": df["LayersSize"]}));
+    assert!(sums["ContainerUsage"]["Reclaimable"].as_i64().unwrap() >= 300_000);
+    assert_eq!((sums["Images"].as_array().unwrap().len(), sums.get("Volumes")), (1, None));
+    let verbose = env.get("/v1.55/system/df?verbose=1").expect(200).json();
+    assert_eq!(verbose["ImageUsage"]["Items"].as_array().unwrap().len(), 1);
+    assert_eq!((verbose.get("Images"), &verbose["VolumeUsage"]), (None, &json!({})));
 }
 
 #[test]

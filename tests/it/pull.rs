@@ -277,9 +277,21 @@ fn an_index_is_kept_and_its_machines_are_told_apart() {
     env.docker(["pull", "--platform", "linux/arm64", &name]).ok();
     let second = env.inspect(&name, "{{.Id}}");
     assert_ne!(first, second);
-    // The first one has no name any more, and is whole; with both all is gone.
+    // The first one is beside it now, and whole: the name has it for its own machine. With the name both are gone.
     assert_eq!(env.docker(["run", "--rm", &first, "echo", "hi"]).ok(), "hi\n");
-    env.docker(["rmi", &name, &first]).ok();
+    assert_eq!(env.docker(["run", "--rm", "--platform", "linux/amd64", &name, "echo", "hi"]).ok(), "hi\n");
+    assert_eq!(env.docker(["images", "-q", "--no-trunc"]).ok().trim(), second);
+    env.docker(["image", "prune", "-f"]).ok();
+    let all = env.get("/v1.54/images/json?manifests=1&identity=1").expect(200).json();
+    let known: Vec<_> = all[0]["Manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["ImageData"]["Identity"]["Pull"][0]["Repository"])
+        .collect();
+    assert_eq!(known, [&serde_json::Value::from(registry.name("busybox")); 2]);
+    let removed = env.docker(["rmi", &name]).ok();
+    assert!(removed.contains(&first) && removed.contains(&second), "{removed}");
     assert_eq!(env.contents(), before);
     assert_eq!(fs::read_dir(env.data().join("images/blobs/sha256")).unwrap().count(), 0);
     env.get(&format!("/v1.51/distribution/{}/json", registry.name("nothing"))).expect(404);

@@ -26,9 +26,13 @@ pub struct ListQuery {
     pub filters: Filters,
     /// Before API 1.25, a pattern for the name.
     pub filter: String,
-    /// Work out how much each image shares with others.
+    /// Work out how much each image shares with others: from API 1.42 on.
     #[serde(rename = "shared-size")]
     pub shared_size: bool,
+    /// Tell all manifests of each image: from API 1.47 on.
+    pub manifests: bool,
+    /// Tell where each manifest's image came from: from API 1.54 on, and with `manifests` only.
+    pub identity: bool,
     /// Digests are always told.
     pub digests: bool,
 }
@@ -37,23 +41,25 @@ pub struct ListQuery {
 pub async fn list(cx: Cx, q: Query<ListQuery>) -> Result<Reply<Vec<ImageSummary>>, ApiError> {
     let (q, version) = (q.0, cx.version());
     let filters = compat::images_name_filter(version, q.filters, q.filter);
-    let options = ListOptions { all: q.all, filters, shared_size: q.shared_size };
-    let images = cx.run(move |engine| Ok(engine.list_images(&options)?)).await?;
-    let mut list: Vec<ImageSummary> =
-        images.into_iter().map(|image| compat::image_summary(version, image.into())).collect();
-    if !compat::counts_containers_of_images(version) {
-        list.iter_mut().for_each(|image| image.containers = -1);
+    let has = compat::images_list_features(version);
+    let identity = q.identity && has.identity;
+    let (shared_size, manifests) = (q.shared_size && has.shared_size, q.manifests && has.manifests);
+    if identity && !manifests {
+        return Err(ApiError::bad_request("conflicting options: identity requires manifests=1"));
     }
-    Ok(Reply(list))
+    let options = ListOptions { all: q.all, filters, shared_size, manifests };
+    let images = cx.run(move |engine| Ok(engine.list_images(&options)?)).await?;
+    let one = |image| compat::image_summary(version, ImageSummary::of(image, identity));
+    Ok(Reply(images.into_iter().map(one).collect()))
 }
 
 /// Query of `GET /images/{name}/json`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InspectQuery {
-    /// Tell of all platforms: here an image is of one.
+    /// Tell all its manifests: from API 1.48 on.
     pub manifests: bool,
-    /// The platform, as an OCI platform in JSON, that it must be for.
+    /// The platform, as an OCI platform in JSON, that it must be for: from API 1.49 on.
     pub platform: String,
 }
 
@@ -64,11 +70,12 @@ pub async fn inspect(cx: Cx, path: Path<ByName>, q: Query<InspectQuery>) -> Resu
         true => oci_platform(&q.platform)?,
         false => None,
     };
-    if q.manifests && platform.is_some() {
+    let manifests = q.manifests && compat::inspects_manifests(version);
+    if manifests && platform.is_some() {
         let text = "conflicting options: manifests and platform options cannot both be set";
         return Err(ApiError::bad_request(text));
     }
-    let details = cx.run(move |engine| Ok(engine.inspect_image(&path.name, platform.as_ref())?)).await?;
+    let details = cx.run(move |engine| Ok(engine.inspect_image(&path.name, platform.as_ref(), manifests)?)).await?;
     Ok(Reply(compat::image_inspect(version, details.into())))
 }
 
@@ -133,11 +140,29 @@ pub struct RemoveQuery {
     pub force: bool,
     /// Leave its nameless parents.
     pub noprune: bool,
+    /// Only its images for these machines, each an OCI platform in JSON: from API 1.50 on, and with `force` only.
+    pub platforms: Vec<String>,
 }
 
 /// `DELETE /images/{name}`
 pub async fn remove(cx: Cx, path: Path<ByName>, q: Query<RemoveQuery>) -> Result<Reply<Vec<DeleteItem>>, ApiError> {
-    let removed = cx.run(move |engine| Ok(engine.remove_image(&path.name, q.force, !q.noprune)?)).await?;
+    let platforms = match compat::removes_platforms(cx.version()) {
+        true => q.platforms.iter().map(|text| decode_platform(text)).collect::<Result<Vec<_>, _>>()?,
+        false => Vec::new(),
+    };
+    if path.name.trim().is_empty() {
+        return Err(ApiError::bad_request("image name cannot be blank"));
+    }
+    if !platforms.is_empty() && !q.force {
+        return Err(ApiError::bad_request(
+            "Content will be removed from all images referencing this variant. Use —-force to force delete.",
+        ));
+    }
+    let remove = move |engine: &Engine| match platforms.as_slice() {
+        [] => Ok(engine.remove_image(&path.name, q.force, !q.noprune)?),
+        platforms => Ok(engine.remove_platforms(&path.name, platforms)?),
+    };
+    let removed = cx.run(remove).await?;
     clear(&cx, removed.leftovers);
     Ok(Reply(removed.items.into_iter().map(Into::into).collect()))
 }

@@ -11,3 +11,4 @@ pub mod push;
 pub mod registry;
 pub mod streams;
 pub mod system;
+pub mod usage;

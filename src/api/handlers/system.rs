@@ -4,15 +4,11 @@ use http::{HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::containers::sizes;
 use crate::api::reply::{Empty, JsonText, Text, WithHeaders};
 use crate::api::route::routes;
-use crate::api::types::containers::Summary;
-use crate::api::types::system::{DiskUsage, EventMessage, SystemInfo, SystemVersion};
+use crate::api::types::system::{EventMessage, SystemInfo, SystemVersion};
 use crate::api::{ApiError, Cx, JsonLines, Query, Reply, Stream, compat};
-use crate::engine::containers::ListOptions;
 use crate::engine::events::EventOptions;
-use crate::engine::images;
 use crate::model::filters::Filters;
 
 routes! { tag "System";
@@ -23,7 +19,6 @@ routes! { tag "System";
     GET "/version" since 24 "Versions of the engine" => version;
     GET "/info" since 24 "Facts about the host and the engine" => info;
     GET "/events" since 24 "Follow events" => events;
-    GET "/system/df" since 25 "Measure what takes how much room" => usage;
     GET "/openapi.json" since 24 "This document" => document;
 }
 
@@ -92,47 +87,6 @@ async fn events(cx: Cx, query: Query<EventsQuery>) -> Result<Stream<JsonLines<Ev
     })
     .await
 }
-
-/// Query of `GET /system/df`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct UsageQuery {
-    /// What to measure: `container`, `image`, `volume`, `build-cache`; none: all.
-    pub r#type: Vec<String>,
-    /// Whether to tell every object: from API 1.52 on.
-    pub verbose: bool,
-}
-
-async fn usage(cx: Cx, query: Query<UsageQuery>) -> Result<Reply<DiskUsage>, ApiError> {
-    let version = cx.version();
-    let kinds = if compat::usage_by_type(version) { query.0.r#type } else { Vec::new() };
-    if let Some(unknown) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
-        return Err(ApiError::bad_request(format!("unknown object type: {unknown}")));
-    }
-    let wants = move |kind: &str| kinds.is_empty() || kinds.iter().any(|other| other == kind);
-    cx.run(move |engine| {
-        let (mut images, mut containers, mut layers_size) = (None, None, 0);
-        if wants("image") {
-            layers_size = engine.layers_size()?;
-            let options = images::ListOptions { shared_size: true, ..images::ListOptions::default() };
-            let list = engine.list_images(&options)?;
-            images = Some(list.into_iter().map(|image| compat::image_usage(version, image.into())).collect());
-        }
-        if wants("container") {
-            let views = engine.list(&ListOptions { all: true, ..ListOptions::default() })?;
-            let summary = |view| compat::container_summary(version, Summary::of(view, sizes(engine, view, true)));
-            containers = Some(views.iter().map(summary).collect());
-        }
-        let none = |kind| wants(kind).then(Vec::new);
-        let (volumes, build_cache) = (none("volume"), none("build-cache"));
-        Ok(DiskUsage { layers_size, images, containers, volumes, build_cache })
-    })
-    .await
-    .map(Reply)
-}
-
-/// What `system/df` can be asked for.
-const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
 async fn document(_: Cx) -> Result<JsonText, ApiError> {
     Ok(JsonText(include_str!("../../../openapi/openapi.json")))

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::containers::DRIVER;
+use super::manifests::{Identity, ImageDescriptor, ManifestSummary, signed};
 use crate::engine::images::{self, Details, RemovedItem};
-use crate::image::meta::Descriptor;
 use crate::model::config::{ContainerConfig, Healthcheck, Set};
 use crate::model::time::{SECOND, rfc3339};
 
@@ -43,21 +43,12 @@ pub struct ImageSummary {
     pub labels: Option<BTreeMap<String, String>>,
     /// How many containers use it; before API 1.51 always -1: not known.
     pub containers: i64,
-    /// The manifest it came with.
+    /// The manifest or index that its name means, or that it came with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<ImageDescriptor>,
-}
-
-/// A blob.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageDescriptor {
-    /// What it is.
-    pub media_type: String,
-    /// `sha256:…`.
-    pub digest: String,
-    /// Bytes.
-    pub size: i64,
+    /// All its manifests, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
 }
 
 /// Everything about one image.
@@ -70,20 +61,24 @@ pub struct ImageInspect {
     pub repo_tags: Vec<String>,
     /// Names with a digest.
     pub repo_digests: Vec<String>,
-    /// The image it was built from here, or empty.
-    pub parent: String,
-    /// The message of its commit or import.
-    pub comment: String,
+    /// The image it was built from here; before API 1.52 empty if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The message of its commit or import; before API 1.52 empty if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// When it was made, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// Before API 1.45, always empty: of the container that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_config: Option<ImageConfig>,
-    /// The engine that made it.
-    pub docker_version: String,
-    /// Who made it.
-    pub author: String,
+    /// The engine that made it; before API 1.52 empty if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_version: Option<String>,
+    /// Who made it; before API 1.52 empty if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Defaults of its containers.
     pub config: Option<ImageConfig>,
     /// Processor architecture.
@@ -108,9 +103,15 @@ pub struct ImageInspect {
     pub root_fs: ImageRootFs,
     /// What is known here and is no part of it.
     pub metadata: ImageMetadata,
-    /// The manifest it came with.
+    /// The manifest or index that its name means, or that it came with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<ImageDescriptor>,
+    /// All its manifests, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    /// Where it came from, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
 }
 
 /// Defaults of an image's containers.
@@ -124,19 +125,23 @@ pub struct ImageConfig {
     pub container_only: Option<ContainerOnly>,
 }
 
-/// Those of a container's settings that an image can have.
+/// Those of a container's settings that an image can have. Before API 1.52 the missing ones are null or empty, from then
+/// on they are left out.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct PortableConfig {
     /// `user[:group]`; empty: root.
-    pub user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Ports that the program listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_ports: Option<Set>,
     /// Environment.
-    pub env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Option<Vec<String>>>,
     /// Command, or the entrypoint's arguments.
-    pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Option<Vec<String>>>,
     /// How to test that a container is healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
@@ -144,15 +149,20 @@ pub struct PortableConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_escaped: Option<bool>,
     /// Mount points of anonymous volumes.
-    pub volumes: Option<Set>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Option<Set>>,
     /// Working directory.
-    pub working_dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
     /// Program and its first arguments.
-    pub entrypoint: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Option<Vec<String>>>,
     /// Build triggers.
-    pub on_build: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_build: Option<Option<Vec<String>>>,
     /// Labels.
-    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Option<BTreeMap<String, String>>>,
     /// Signal that asks the program to end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
@@ -254,9 +264,11 @@ pub struct ImagesPruneReply {
     pub space_reclaimed: u64,
 }
 
-impl From<images::Summary> for ImageSummary {
-    fn from(image: images::Summary) -> Self {
+impl ImageSummary {
+    /// An image as a list tells it, with where its manifests came from or without.
+    pub fn of(image: images::Summary, identity: bool) -> Self {
         let meta = image.meta;
+        let manifest = |one| ManifestSummary::of(one, identity);
         Self {
             id: meta.id,
             parent_id: meta.parent,
@@ -268,14 +280,9 @@ impl From<images::Summary> for ImageSummary {
             virtual_size: None,
             labels: (!meta.labels.is_empty()).then_some(meta.labels),
             containers: signed(image.containers),
-            descriptor: meta.manifests.into_iter().next().map(|manifest| manifest.blob.into()),
+            descriptor: image.target.map(Into::into),
+            manifests: image.manifests.map(|all| all.into_iter().map(manifest).collect()),
         }
-    }
-}
-
-impl From<Descriptor> for ImageDescriptor {
-    fn from(blob: Descriptor) -> Self {
-        Self { media_type: blob.media_type, digest: blob.digest, size: signed(blob.size) }
     }
 }
 
@@ -296,12 +303,12 @@ impl From<Details> for ImageInspect {
             id: meta.id,
             repo_tags: details.tags,
             repo_digests: details.digests,
-            parent: meta.parent,
-            comment: config.comment.clone().or_else(last_comment).unwrap_or_default(),
+            parent: Some(meta.parent),
+            comment: Some(config.comment.clone().or_else(last_comment).unwrap_or_default()),
             created: (meta.created != 0).then(|| rfc3339(meta.created)),
             container_config: None,
-            docker_version: config.docker_version.unwrap_or_default(),
-            author: config.author.unwrap_or_default(),
+            docker_version: Some(config.docker_version.unwrap_or_default()),
+            author: Some(config.author.unwrap_or_default()),
             config: Some(ImageConfig { portable: config.config.unwrap_or_default().into(), container_only: None }),
             architecture: meta.architecture,
             variant: Some(meta.variant).filter(|variant| !variant.is_empty()),
@@ -315,25 +322,41 @@ impl From<Details> for ImageInspect {
                 layers: meta.layers.into_iter().map(|layer| layer.diff_id).collect(),
             },
             metadata: ImageMetadata { last_tag_time: rfc3339(meta.last_tagged) },
-            descriptor: meta.manifests.into_iter().next().map(|manifest| manifest.blob.into()),
+            descriptor: details.target.map(Into::into),
+            manifests: details.manifests.map(|all| all.into_iter().map(|one| ManifestSummary::of(one, true)).collect()),
+            identity: Identity::of(&meta.sources),
         }
+    }
+}
+
+impl PortableConfig {
+    /// Leaves out what is not set.
+    pub fn leave_out_empty(&mut self) {
+        for text in [&mut self.user, &mut self.working_dir] {
+            text.take_if(|text| text.is_empty());
+        }
+        for list in [&mut self.env, &mut self.cmd, &mut self.entrypoint, &mut self.on_build] {
+            list.take_if(|list| list.as_ref().is_none_or(Vec::is_empty));
+        }
+        self.volumes.take_if(|volumes| volumes.as_ref().is_none_or(Set::is_empty));
+        self.labels.take_if(|labels| labels.as_ref().is_none_or(BTreeMap::is_empty));
     }
 }
 
 impl From<ContainerConfig> for PortableConfig {
     fn from(config: ContainerConfig) -> Self {
         Self {
-            user: config.user,
+            user: Some(config.user),
             exposed_ports: config.exposed_ports,
-            env: config.env,
-            cmd: config.cmd,
+            env: Some(config.env),
+            cmd: Some(config.cmd),
             healthcheck: config.healthcheck,
             args_escaped: config.args_escaped,
-            volumes: config.volumes,
-            working_dir: config.working_dir,
-            entrypoint: config.entrypoint,
-            on_build: config.on_build,
-            labels: (!config.labels.is_empty()).then_some(config.labels),
+            volumes: Some(config.volumes),
+            working_dir: Some(config.working_dir),
+            entrypoint: Some(config.entrypoint),
+            on_build: Some(config.on_build),
+            labels: Some((!config.labels.is_empty()).then_some(config.labels)),
             stop_signal: config.stop_signal,
             shell: config.shell,
         }
@@ -360,8 +383,4 @@ impl From<RemovedItem> for DeleteItem {
             RemovedItem::Deleted(id) => Self { deleted: Some(id), ..Self::default() },
         }
     }
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -4,11 +4,13 @@ pub mod containers;
 pub mod exec;
 pub mod facts;
 pub mod images;
+pub mod manifests;
 pub mod mounts;
 pub mod networks;
 pub mod progress;
 pub mod registry;
 pub mod system;
+pub mod usage;
 
 use schemars::JsonSchema;
 use serde::Deserialize;

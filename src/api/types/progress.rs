@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::images::ImageDescriptor;
+use super::manifests::ImageDescriptor;
 use crate::engine::images::Arriving;
 use crate::image::outcome::Progress;
 use crate::image::pull::{LayerStep, Step};

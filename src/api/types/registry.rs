@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::images::ImageDescriptor;
+use super::manifests::ImageDescriptor;
 use crate::image::platform::Platform;
 use crate::image::pull::Distribution;
 use crate::registry::search::Found;

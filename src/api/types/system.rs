@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::containers::Summary;
-use super::images::ImageSummary;
 use crate::model::config::Empty;
 
 /// Versions of the engine and what it is made of.
@@ -312,22 +310,6 @@ pub struct EventActor {
     /// Its labels, its name, and what the event adds.
     #[serde(rename = "Attributes")]
     pub attributes: BTreeMap<String, String>,
-}
-
-/// What takes how much room.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct DiskUsage {
-    /// Bytes of all images' layers, each counted once.
-    pub layers_size: u64,
-    /// Images.
-    pub images: Option<Vec<ImageSummary>>,
-    /// Containers, with the sizes of their writable layers.
-    pub containers: Option<Vec<Summary>>,
-    /// Volumes: none yet.
-    pub volumes: Option<Vec<Empty>>,
-    /// Build cache: none yet.
-    pub build_cache: Option<Vec<Empty>>,
 }
 
 /// An engine plugin: there are none.

@@ -16,9 +16,7 @@ impl Engine {
         if name.is_empty() {
             return Err(Error::InvalidParameter("no image specified".to_owned()));
         }
-        let image = image::resolve(store, name)?;
-        image.require_platform(name, platform)?;
-        Ok(image)
+        Ok(image::resolve(store, name, platform)?)
     }
 
     /// The id of an image that a filter names.

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use crate::engine::Engine;
 use crate::image::find::layers_of;
+use crate::image::meta::Descriptor;
 use crate::image::platform::Platform;
 use crate::image::{self, Error, Image, Result};
 use crate::model::time::{self, Nanos};
 
 use super::list::by_image;
+use super::using::{self, InUse};
 
 /// Everything about one image.
 #[derive(Debug, Clone)]
@@ -21,6 +23,10 @@ pub struct Details {
     pub digests: Vec<String>,
     /// Its layers' directories, the lowest first.
     pub layers: Vec<PathBuf>,
+    /// What a registry means by the name that was asked for, or the manifest that it arrived with.
+    pub target: Option<Descriptor>,
+    /// All its manifests, if that was asked for.
+    pub manifests: Option<Vec<InUse>>,
 }
 
 /// A step in the making of an image.
@@ -41,23 +47,26 @@ pub struct HistoryItem {
 }
 
 impl Engine {
-    /// Everything about one image.
+    /// Everything about one image; of several that its name has for different machines, about the one for `platform`.
     ///
     /// # Errors
-    /// Not found, also if it is there for another platform than the one asked for.
-    pub fn inspect_image(&self, name: &str, platform: Option<&Platform>) -> Result<Details> {
+    /// Not found, also if it is there for other platforms than the one asked for.
+    pub fn inspect_image(&self, name: &str, platform: Option<&Platform>, manifests: bool) -> Result<Details> {
         let store = self.image_store()?;
-        let image = image::resolve(&store, name)?;
-        if let Some(platform) = platform {
-            image.require_platform(name, &platform.to_string())?;
-        }
-        let names = by_image(store.refs()?).remove(image.id()).unwrap_or_default();
+        let image = image::resolve(&store, name, &platform.map(ToString::to_string).unwrap_or_default())?;
+        let (named, target) = store.locate(name)?;
+        let own = image.meta.manifests.first().map(|manifest| manifest.blob.clone());
+        let target = if platform.is_some() { own.or(target) } else { target.or(own) };
+        let users = using::all(self.home())?;
+        let manifests = manifests.then(|| InUse::all(&store, &image.meta, target.as_ref(), &users));
+        // Of an image beside the one that the name means, the name is the other's.
+        let names = by_image(store.refs()?).remove(&named).unwrap_or_default();
         let shown = |tagged: bool| {
             let names = names.iter().filter(move |name| name.tag().is_some() == tagged);
             names.map(|name| name.familiar()).collect()
         };
         let layers = layers_of(&store, &image.chains());
-        Ok(Details { tags: shown(true), digests: shown(false), layers, image })
+        Ok(Details { tags: shown(true), digests: shown(false), layers, target, manifests, image })
     }
 
     /// How an image was made, the last step first.
@@ -65,7 +74,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::inspect_image`]; or its configuration has more steps with a layer than it has layers.
     pub fn image_history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryItem>> {
-        let details = self.inspect_image(name, platform)?;
+        let details = self.inspect_image(name, platform, false)?;
         let mut layers = details.image.meta.layers.iter();
         let mut steps = Vec::new();
         for step in &details.image.config.history {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
-use crate::image::meta::ImageMeta;
+use crate::image::meta::{Descriptor, ImageMeta};
 use crate::image::refs::Ref;
 use crate::image::{Error, Result, Store};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::reference::Reference;
 use crate::model::time;
 
+use super::using::InUse;
 use super::{glob, using};
 
 /// What to list.
@@ -21,10 +22,12 @@ pub struct ListOptions {
     pub filters: Filters,
     /// Work out how much each shares with others.
     pub shared_size: bool,
+    /// Tell all manifests of each.
+    pub manifests: bool,
 }
 
 /// An image in a list.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Its record.
     pub meta: ImageMeta,
@@ -36,6 +39,10 @@ pub struct Summary {
     pub shared_size: Option<u64>,
     /// How many containers use it.
     pub containers: u64,
+    /// What a registry means by its first name, or what it arrived with.
+    pub target: Option<Descriptor>,
+    /// All its manifests, if that was asked for.
+    pub manifests: Option<Vec<InUse>>,
 }
 
 impl Engine {
@@ -56,12 +63,26 @@ impl Engine {
         }
         let metas = store.metas()?;
         let parents: BTreeSet<String> = metas.iter().map(|meta| meta.parent.clone()).collect();
-        let mut names = by_image(store.refs()?);
+        let refs = store.refs()?;
+        // To find these is to read indexes: only where an image has no name.
+        let nameless = metas.iter().any(|meta| !refs.iter().any(|one| one.id == meta.id));
+        let beside = if nameless && !options.all { store.beside(&refs) } else { BTreeMap::new() };
+        let mut targets: BTreeMap<String, Descriptor> = BTreeMap::new();
+        for one in &refs {
+            if let Some(target) = &one.target {
+                targets.entry(one.id.clone()).or_insert_with(|| target.clone());
+            }
+        }
+        let mut names = by_image(refs);
         let users = using::all(self.home())?;
         let shares = options.shared_size.then(|| count_layers(&metas));
         let mut list = Vec::new();
         for meta in metas {
-            if !window.has(&meta) || !filters.labels(&meta.labels) || !filters.without_labels(&meta.labels) {
+            if beside.contains_key(&meta.id)
+                || !window.has(&meta)
+                || !filters.labels(&meta.labels)
+                || !filters.without_labels(&meta.labels)
+            {
                 continue;
             }
             let all = names.remove(&meta.id).unwrap_or_default();
@@ -87,7 +108,9 @@ impl Engine {
             });
             let containers = users.iter().filter(|user| user.image_id == meta.id).count() as u64;
             let (tags, digests) = (shown(true), shown(false));
-            list.push(Summary { tags, digests, shared_size: shared, containers, meta });
+            let target = targets.remove(&meta.id).or_else(|| Some(meta.manifests.first()?.blob.clone()));
+            let manifests = options.manifests.then(|| InUse::all(&store, &meta, target.as_ref(), &users));
+            list.push(Summary { tags, digests, shared_size: shared, containers, target, manifests, meta });
         }
         list.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then_with(|| a.meta.id.cmp(&b.meta.id)));
         Ok(list)
@@ -123,10 +146,10 @@ pub(super) fn by_image(refs: Vec<Ref>) -> BTreeMap<String, Vec<Reference>> {
     names
 }
 
-/// As Docker's clients expect: the pattern is for the name as shown, with or without the tag.
+/// As Docker's clients expect: the pattern is for the name as shown or in full, with or without the tag.
 fn fits(pattern: &str, name: &Reference) -> bool {
     let matches = |text: &str| glob::matches(pattern, text) == Some(true);
-    matches(&name.familiar()) || matches(&name.familiar_name())
+    [name.familiar(), name.familiar_name(), name.to_string(), name.name()].iter().any(|text| matches(text))
 }
 
 /// The span of time in which an image must have been made.

@@ -34,6 +34,7 @@ pub use list::{ListOptions, Summary};
 pub use pull::PullRequest;
 pub use push::PushRequest;
 pub use remove::RemovedItem;
+pub use using::InUse;
 
 use super::Engine;
 

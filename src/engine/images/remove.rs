@@ -3,8 +3,10 @@
 use crate::engine::Engine;
 use crate::image::garbage::{self, Removed};
 use crate::image::meta::ImageMeta;
+use crate::image::platform::Platform;
+use crate::image::refs::Ref;
 use crate::image::staging::Staging;
-use crate::image::{Error, Result, Store};
+use crate::image::{self, Error, Result, Store};
 use crate::model::ids::short;
 use crate::model::reference::Reference;
 use crate::state::lock::Lock;
@@ -51,8 +53,20 @@ impl Engine {
     /// Not found; conflict if a container uses it, it has several names, or other images were made of it. `force`
     /// overrides stopped containers and several names.
     pub fn remove_image(&self, name: &str, force: bool, prune: bool) -> Result<RemovedImages> {
+        self.removing(|removal| removal.remove(name, force, prune))
+    }
+
+    /// Removes those of a name's images that are for these platforms; the name goes with the last one.
+    ///
+    /// # Errors
+    /// Not found; conflict if a running container uses one.
+    pub fn remove_platforms(&self, name: &str, platforms: &[Platform]) -> Result<RemovedImages> {
+        self.removing(|removal| platforms.iter().try_for_each(|platform| removal.remove_platform(name, platform)))
+    }
+
+    fn removing(&self, remove: impl FnOnce(&mut Removal) -> Result<()>) -> Result<RemovedImages> {
         let mut removal = Removal::begin(self)?;
-        let removed = removal.remove(name, force, prune);
+        let removed = remove(&mut removal);
         // Also of what was done before an error, the answer tells.
         let ended = removal.end(self)?;
         removed.map(|()| ended)
@@ -95,6 +109,41 @@ impl Removal {
     }
 
     pub(super) fn remove(&mut self, name: &str, force: bool, prune: bool) -> Result<()> {
+        let beside = self.store.beside(&self.store.refs()?);
+        self.remove_named(name, force, prune)?;
+        // What had a name only by an index that no name means any more.
+        let still = self.store.beside(&self.store.refs()?);
+        for id in beside.keys().filter(|id| !still.contains_key(*id)) {
+            if let Ok(meta) = self.store.meta(id)
+                && self.names(id)?.is_empty()
+            {
+                self.delete(&meta, false, prune, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_platform(&mut self, name: &str, platform: &Platform) -> Result<()> {
+        let (named, target) = self.store.locate(name)?;
+        let meta = image::resolve(&self.store, name, &platform.to_string())?.meta;
+        self.check(&meta, &[], true)?;
+        if meta.id == named {
+            let tree = target.and_then(|target| self.store.tree(&target)).unwrap_or_default();
+            let others = tree.manifests().into_iter().map(|(_, manifest)| manifest.image_id().to_owned());
+            let Some(other) = others.into_iter().find(|id| *id != named && self.store.meta(id).is_ok()) else {
+                return self.remove(name, true, false);
+            };
+            // The name means one that stays.
+            for one in
+                self.store.refs()?.into_iter().filter(|one| one.id == named && one.target == Some(tree.blob.clone()))
+            {
+                self.store.write_ref(&Ref { id: other.clone(), ..one })?;
+            }
+        }
+        self.delete(&meta, true, false, false)
+    }
+
+    fn remove_named(&mut self, name: &str, force: bool, prune: bool) -> Result<()> {
         let id = self.store.find(name)?;
         let meta = match self.store.meta(&id) {
             // Of an image whose record is damaged, all can be removed that is left.

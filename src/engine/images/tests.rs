@@ -56,7 +56,7 @@ fn names_come_and_go_and_the_last_takes_the_image() {
     let engine = engine(dir.path());
     let id = import(&engine, "one", b"1", &[]);
     engine.tag_image("one", "two", "v1").expect("tag");
-    assert_eq!(engine.inspect_image("two:v1", None).expect("inspect").tags, ["one:latest", "two:v1"]);
+    assert_eq!(engine.inspect_image("two:v1", None, false).expect("inspect").tags, ["one:latest", "two:v1"]);
     assert_eq!(
         engine.remove_image("one", false, true).expect("untag").items,
         [RemovedItem::Untagged("one:latest".into())]

@@ -1,6 +1,8 @@
 //! Which containers use which images.
 
-use crate::image::Result;
+use crate::image::meta::{Descriptor, ImageMeta};
+use crate::image::variants::Variant;
+use crate::image::{Result, Store};
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 use crate::state::store;
@@ -14,6 +16,27 @@ pub struct User {
     pub image_id: String,
     /// Whether its process exists.
     pub running: bool,
+}
+
+/// A manifest of an image, and the containers that use it.
+#[derive(Debug, Clone)]
+pub struct InUse {
+    /// The manifest.
+    pub variant: Variant,
+    /// The containers' ids.
+    pub containers: Vec<String>,
+}
+
+impl InUse {
+    /// All manifests of an image.
+    pub(super) fn all(store: &Store, meta: &ImageMeta, target: Option<&Descriptor>, users: &[User]) -> Vec<Self> {
+        let in_use = |variant: Variant| {
+            let id = variant.image.as_ref().map_or("", |image| image.id.as_str());
+            let containers = users.iter().filter(|user| user.image_id == id).map(|user| user.id.clone()).collect();
+            Self { variant, containers }
+        };
+        store.variants(meta, target).into_iter().map(in_use).collect()
+    }
 }
 
 /// All containers with their images. One that vanishes or cannot be read is passed over.

@@ -84,6 +84,7 @@ pub fn pull(
         let blobs = resolved.document.blobs();
         let mut ready = Ready { names, ..Ready::default() };
         ready.meta = ImageMeta::new(id.clone(), &config, layer_sizes(store, layers, &brought));
+        ready.meta.sources.insert(name.name());
         place_documents(&staging, (id.clone(), config_bytes), resolved, &mut ready)?;
         for one in kept.into_iter().chain(brought) {
             ready.blobs.push((one.blob, one.hex));

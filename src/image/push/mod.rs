@@ -60,7 +60,8 @@ fn remember(store: &Store, plan: &Plan) -> Result<()> {
     staging.unsettled()?;
     let _lock = store.lock()?;
     let Ok(mut meta) = store.meta(&plan.meta.id) else { return Ok(()) };
-    if store.read_ref(&known.name)?.as_ref() == Some(&known) {
+    let new_there = meta.sources.insert(plan.name.name());
+    if !new_there && store.read_ref(&known.name)?.as_ref() == Some(&known) {
         return Ok(());
     }
     if meta.manifests.is_empty()
@@ -78,8 +79,8 @@ fn remember(store: &Store, plan: &Plan) -> Result<()> {
         let names = serde_json::from_slice::<manifest::Document>(&document.bytes).map(|one| one.blobs());
         let names = names.map_err(|err| Error::Invalid(err.to_string()))?;
         meta.add_manifest(Manifest { blob: plan.target.clone(), names });
-        store.write_meta(&meta)?;
     }
+    store.write_meta(&meta)?;
     store.write_ref(&known)?;
     store.sync_names()?;
     staging.settled();
