@@ -26,7 +26,7 @@ pub enum Verb {
     /// End everything and remove all containers, images and volumes
     Reset(Reset),
     /// Tell what this host has and lacks, and what mends it
-    Check,
+    Check(Check),
     /// Create and start a container
     Run(Box<Run>),
     /// List containers
@@ -61,10 +61,11 @@ impl Verb {
     /// Whether it needs the user's namespaces. The others must stay outside: systemd and a login session know the user
     /// by the id it has there. `serve` enters by itself, at its first engine call, and `reset` when it is alone.
     pub fn enters_namespaces(&self) -> bool {
-        !matches!(
-            self,
-            Verb::Serve(_) | Verb::Up | Verb::Down(_) | Verb::Reset(_) | Verb::Check | Verb::StandIn | Verb::Activated
-        )
+        match self {
+            Verb::Check(options) => options.store,
+            Verb::Serve(_) | Verb::Up | Verb::Down(_) | Verb::Reset(_) | Verb::StandIn | Verb::Activated => false,
+            _ => true,
+        }
     }
 
     /// Whether the files that it makes are containers' and images', whose modes must not depend on the caller's umask.
@@ -110,6 +111,14 @@ pub struct Reset {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
+}
+
+/// Options of `check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Verify the images instead: every blob, record and file of them; mend what can be mended
+    #[arg(long)]
+    pub store: bool,
 }
 
 /// Options of `run`.

@@ -10,6 +10,7 @@ pub mod run;
 pub mod save;
 mod screen;
 pub mod stand_in;
+pub mod store;
 pub mod terminal;
 pub mod up;
 pub mod verbs;
@@ -30,7 +31,8 @@ pub fn run(verb: Verb, home: &Home) -> ExitCode {
         Verb::Up => up::up(home),
         Verb::Down(options) => up::down(home, options.stop),
         Verb::Reset(options) => reset::reset(home, options.force),
-        Verb::Check => return check_host(),
+        Verb::Check(options) if options.store => store::check(&engine),
+        Verb::Check(_) => return check_host(),
         Verb::StandIn => stand_in::hold(home),
         Verb::Activated => stand_in::become_serve(),
         Verb::Run(options) => match run::run(&engine, *options) {

@@ -174,7 +174,7 @@ fn is_overlays_own(name: &[u8]) -> bool {
     name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.")
 }
 
-fn is_opaque(dir: BorrowedFd<'_>) -> bool {
+pub(super) fn is_opaque(dir: BorrowedFd<'_>) -> bool {
     let all = xattrs(&through(dir, c"."));
     all.iter().any(|(name, value)| is_overlays_own(name) && name.ends_with(b".opaque") && value == b"y")
 }

@@ -37,6 +37,7 @@
 pub mod archive;
 pub mod chain;
 pub mod changes;
+pub mod check;
 pub mod compress;
 pub mod config;
 pub mod disk;

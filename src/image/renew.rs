@@ -131,6 +131,15 @@ impl Store {
                 "layer {layer} has to be unpacked anew, and the running container {user} uses it"
             )));
         }
+        self.replace_layer(staging, chain, layer)
+    }
+
+    /// The same, whatever is in its place. The caller holds the lock, has seen that no container runs on it, and syncs.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn replace_layer(&self, staging: &Staging, chain: &str, layer: &Extracted) -> Result<()> {
+        let target = self.layers_dir().join(chain);
         match fs::rename(&target, staging.join(format!("replaced-{chain}"))) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(Error::at(&target)(err)),
@@ -140,7 +149,7 @@ impl Store {
     }
 
     /// A container that runs on a layer.
-    fn running_on(&self, chain: &str) -> Result<Option<String>> {
+    pub(super) fn running_on(&self, chain: &str) -> Result<Option<String>> {
         let home = self.home();
         let runs = |id: &String| Lock::is_held(&home.container(id).monitor_lock()).unwrap_or(true);
         let uses = |id: &String| {

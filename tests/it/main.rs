@@ -51,5 +51,6 @@ mod reset;
 mod run;
 mod security;
 mod server;
+mod store_check;
 mod units;
 mod unreadable;

@@ -17,6 +17,7 @@ mod using;
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use crate::image::check::{self, Checked, Finding};
 use crate::image::garbage;
 use crate::image::meta::ImageMeta;
 use crate::image::outcome::{Loaded, Progress};
@@ -52,6 +53,14 @@ impl Engine {
         if let Err(err) = self.image_store().and_then(|store| garbage::recover(&store)) {
             tracing::warn!("leftovers of images stay: {err}");
         }
+    }
+
+    /// Verifies the whole store, and mends what can be mended.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn check_images(&self, tell: &mut dyn FnMut(Finding)) -> Result<Checked> {
+        check::check(&self.image_store()?, tell)
     }
 
     /// Loads the images of an archive.
