@@ -48,6 +48,9 @@ pub enum Error {
     /// A blob that an image needs is not what it should be.
     #[error("blob {0} of the image is missing or damaged: pull or load the image again")]
     Damaged(String),
+    /// A statement about an image cannot be had, or is none.
+    #[error("{0}")]
+    NoStatement(String),
     /// The name cannot be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -91,7 +94,7 @@ impl Error {
             Self::Missing(_) | Self::OtherPlatform { .. } | Self::NoPlatform { .. } | Self::NotInRegistry(_) => {
                 ErrorKind::NotFound
             }
-            Self::Damaged(_) | Self::Write(_) => ErrorKind::System,
+            Self::NoStatement(_) | Self::Damaged(_) | Self::Write(_) => ErrorKind::System,
             Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unpack(unpack::UnpackError::Outside(_) | unpack::UnpackError::Owner { .. }) => {

@@ -35,6 +35,7 @@
 //! here, and always the same one, so that what it was pushed as once is found to be there the next time.
 
 pub mod archive;
+pub mod attestations;
 pub mod chain;
 pub mod changes;
 pub mod check;

@@ -118,6 +118,32 @@ impl Registry {
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
+    /// Puts a blob there; its digest.
+    pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let digest = format!("sha256:{}", fixtures::sha256(bytes));
+        let ask = |head: &str, body: &[u8]| {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+            let length = body.len();
+            write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            stream.write_all(body).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+            answer
+        };
+        let begun = ask(&format!("POST /v2/{repository}/blobs/uploads/"), b"");
+        let place = begun.lines().find_map(|line| line.strip_prefix("Location: http://x")).unwrap().trim();
+        ask(&format!("PUT {place}&digest={digest}"), bytes);
+        digest
+    }
+
+    /// A manifest or an index, to the byte.
+    pub fn raw(&self, repository: &str) -> String {
+        let name = format!("docker://{}", self.name(repository));
+        run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &name])).ok()
+    }
+
     /// What skopeo says that the registry means by a name.
     pub fn digest(&self, repository: &str) -> String {
         let name = format!("docker://{}", self.name(repository));
@@ -143,8 +169,7 @@ pub fn with_index() -> (Registry, String) {
     fs::write(path.path(), archive).unwrap();
     let other = registry.push(path.path(), "busybox:other", &[]);
     let member = |digest: &str, architecture: &str| {
-        let name = format!("docker://{}@{digest}", registry.name("busybox"));
-        let raw = run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &name])).ok();
+        let raw = registry.raw(&format!("busybox@{digest}"));
         json!({"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": digest,
             "size": raw.len(), "platform": {"os": "linux", "architecture": architecture}})
     };

@@ -1,8 +1,11 @@
 //! What is asked of registries besides pulling and pushing.
 
+use serde_json::json;
+
+use super::fixtures;
 use super::harness::Env;
 use super::raw;
-use super::registries::{self, Faults, PASSWORD, Proxy, USER};
+use super::registries::{self, Faults, PASSWORD, Proxy, Registry, USER};
 
 #[test]
 fn a_registry_is_searched_where_it_can_be() {
@@ -47,4 +50,66 @@ fn a_registry_is_searched_where_it_can_be() {
     assert_eq!(search("").status, 401);
     env.docker(["login", "-u", USER, "-p", PASSWORD, &format!("127.0.0.1:{}", proxy.port)]).ok();
     assert!(names(&[]).contains("busybox 30"));
+}
+
+/// Makes `busybox:stated` an index of busybox and of what is stated about it.
+fn state(registry: &Registry, statements: &[(&str, &str)]) -> String {
+    let layer = |(kind, text): &(&str, &str)| {
+        let digest = registry.put_blob("busybox", text.as_bytes());
+        json!({"mediaType": "application/vnd.in-toto+json", "digest": digest, "size": text.len(),
+            "annotations": {"in-toto.io/predicate-type": kind}})
+    };
+    let layers: Vec<_> = statements.iter().map(layer).collect();
+    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": registry.put_blob("busybox", b"{}"), "size": 2});
+    let (kind, index) = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json");
+    let about = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers}).to_string();
+    registry.put("busybox", "about", kind, &about);
+    let image = registry.digest("busybox:latest");
+    let size = registry.raw("busybox:latest").len();
+    let members = json!([
+        {"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": image, "size": size,
+            "platform": {"os": "linux", "architecture": "amd64"}},
+        {"mediaType": kind, "digest": format!("sha256:{}", fixtures::sha256(about.as_bytes())), "size": about.len(),
+            "platform": {"os": "unknown", "architecture": "unknown"},
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image}},
+    ]);
+    let text = json!({"schemaVersion": 2, "mediaType": index, "manifests": members}).to_string();
+    registry.put("busybox", "stated", index, &text);
+    registry.name("busybox:stated")
+}
+
+#[test]
+fn what_is_stated_about_an_image_is_fetched_when_asked_for() {
+    let registry = registries::with_busybox();
+    // To the byte: as no program would write them.
+    let (provenance, sbom) = (r#"{"z": 1.50, "a": [ ]}"#, r#"{"packages":1.10,"a":[ 2]}"#);
+    let name =
+        state(&registry, &[("https://slsa.dev/provenance/v0.2", provenance), ("https://spdx.dev/Document", sbom)]);
+    let env = Env::new();
+    env.docker(["pull", &name]).ok();
+    env.docker(["pull", &registry.name("busybox")]).ok();
+    let get = |name: &str, query: &str| env.get(&format!("/v1.55/images/{name}/attestations?{query}"));
+    let all = get(&name, "").expect(200).json();
+    let kinds: Vec<_> = all.as_array().unwrap().iter().map(|one| one["PredicateType"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["https://slsa.dev/provenance/v0.2", "https://spdx.dev/Document"]);
+    assert!(all[0].get("Statement").is_none(), "{all}");
+    assert_eq!(all[1]["Descriptor"]["annotations"]["in-toto.io/predicate-type"], "https://spdx.dev/Document");
+    let one = get(&name, "statement=1&type=https://spdx.dev/Document").expect(200);
+    let text = one.text();
+    assert!(text.contains(&format!("\"Statement\":{sbom}")) && !text.contains("slsa"), "{text}");
+    let text = get(&name, "statement=true").expect(200).text();
+    assert!(text.contains(provenance), "{text}");
+    assert_eq!(get(&name, "type=https://other").expect(200).json(), json!([]));
+    assert_eq!(get(&registry.name("busybox"), "").expect(200).json(), json!([]), "no index");
+    let platform = |architecture: &str| {
+        format!("platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22{architecture}%22%7D")
+    };
+    assert_eq!(get(&name, &platform("amd64")).expect(200).json(), all);
+    get(&name, &platform("s390x")).expect(404);
+    get(&name, &format!("{}&{}", platform("amd64"), platform("amd64"))).expect(400);
+    get(&registry.name("nothing"), "").expect(404);
+    // Nothing of them is kept.
+    drop(registry);
+    get(&name, "").expect(500);
 }

@@ -21,7 +21,7 @@ const ABSENT: &[(&str, &str)] = &[
 /// Second segments that exist below a name, by first segment: other paths do not exist in Docker's API either.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("containers", &["archive", "changes", "export", "pause", "stats", "unpause", "update", "ws"]),
-    ("images", &["attestations", "get", "prune"]),
+    ("images", &["get", "prune"]),
     ("exec", &[]),
 ];
 

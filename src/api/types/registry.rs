@@ -1,9 +1,13 @@
 //! Wire types of what is asked of registries.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::manifests::ImageDescriptor;
+use crate::image::attestations::Statement;
 use crate::image::platform::Platform;
 use crate::image::pull::Distribution;
 use crate::registry::search::Found;
@@ -55,6 +59,38 @@ pub struct SearchResult {
 impl From<Found> for SearchResult {
     fn from(Found { name, description, star_count, is_official }: Found) -> Self {
         Self { star_count, is_official, name, is_automated: false, description: description.unwrap_or_default() }
+    }
+}
+
+/// A statement about an image.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct AttestationStatement {
+    /// The blob that it is.
+    pub descriptor: StatementDescriptor,
+    /// Its kind, a URI.
+    pub predicate_type: String,
+    /// Itself, to the byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub statement: Option<Box<RawValue>>,
+}
+
+/// A blob, and what its manifest says of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct StatementDescriptor {
+    /// Media type, digest and size.
+    #[serde(flatten)]
+    pub blob: ImageDescriptor,
+    /// What else is said of it.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl From<Statement> for AttestationStatement {
+    fn from(one: Statement) -> Self {
+        let annotations = one.member.annotations.unwrap_or_default();
+        let descriptor = StatementDescriptor { blob: one.member.blob.into(), annotations };
+        Self { descriptor, predicate_type: one.kind, statement: one.body }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The verbs on images. They fail with the image room's own errors; each tells the event log what it did.
 
+mod attestations;
 mod glob;
 mod import;
 mod inspect;

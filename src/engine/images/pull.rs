@@ -75,7 +75,7 @@ impl Engine {
 }
 
 /// Where a name leads, by the configuration as it is now. Nothing is asked yet.
-fn repository(name: &Reference, credentials: Credentials, gone: Option<OwnedFd>) -> Result<Repository> {
+pub(super) fn repository(name: &Reference, credentials: Credentials, gone: Option<OwnedFd>) -> Result<Repository> {
     let http = Http::start(Config::load()?, gone).map_err(Error::Read)?;
     Ok(Repository::new(http, name, credentials)?)
 }
