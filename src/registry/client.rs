@@ -150,7 +150,7 @@ impl Repository {
             let want = if reference.contains(':') { Some(reference.to_owned()) } else { claimed };
             match want.filter(|want| sha256_hex(want).is_some() && *want != digest) {
                 Some(want) => {
-                    Err(Error::Invalid(format!("manifest verification failed for digest {want}: it is {digest}")))
+                    Err(Error::Spoilt(format!("manifest verification failed for digest {want}: it is {digest}")))
                 }
                 None => Ok(Fetched { media_type, digest, bytes }),
             }
@@ -176,6 +176,24 @@ impl Repository {
             (StatusCode::OK, _) => Ok(Blob { from: 0, body: answer.body }),
             (status, _) => Err(Error::Invalid(format!("blob {digest}: answered by {status} and another range"))),
         }
+    }
+
+    /// A small blob, as a whole and verified.
+    ///
+    /// # Errors
+    /// The registry's; what came is too large, or another one.
+    pub fn small_blob(&self, digest: &str, limit: u64) -> Result<Vec<u8>> {
+        self.patiently(|| {
+            let failed = |source| Error::Connection { what: format!("GET blob {digest}"), source };
+            let bytes = self.blob(digest, 0)?.body.all(limit).map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData => Error::Invalid(format!("blob {digest}: {source}")),
+                _ => failed(source),
+            })?;
+            match format!("sha256:{}", hex(&Sha256::digest(&bytes))) == digest {
+                true => Ok(bytes),
+                false => Err(Error::Spoilt(format!("blob verification failed for digest {digest}"))),
+            }
+        })
     }
 
     /// All tags.
@@ -252,7 +270,7 @@ impl Repository {
                     self.current.store(at, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(err @ (Error::Cancelled | Error::Config { .. })) => return Err(err),
                 Err(err) => {
                     tracing::debug!("{}: {err}", place.base);
                     // The registry's own words count, not that it speaks no TLS.

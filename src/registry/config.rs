@@ -112,9 +112,23 @@ impl Config {
         self.registry.get(domain).cloned().unwrap_or_default()
     }
 
-    /// Whether a registry needs no known certificate, nor TLS: by the file, or because it is this machine.
+    /// Whether a registry needs no known certificate, nor TLS: by the file, or because it is this machine. Where the user
+    /// says whose certificate it has, that counts.
     pub fn is_insecure(&self, domain: &str) -> bool {
-        self.host(domain).insecure || is_loopback(host_of(domain))
+        (self.host(domain).insecure || is_loopback(host_of(domain))) && self.authorities(domain).is_empty()
+    }
+
+    /// Files of certificates that vouch for a registry besides those that the host trusts.
+    pub fn authorities(&self, domain: &str) -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = self.host(domain).ca.into_iter().collect();
+        found.extend(self.docker_files(domain).filter(|path| path.extension().is_some_and(|end| end == "crt")));
+        found
+    }
+
+    /// What is in Docker's folders of a registry.
+    pub fn docker_files(&self, domain: &str) -> impl Iterator<Item = PathBuf> {
+        let folders = self.certs.iter().flat_map(move |folder| fs::read_dir(folder.join(domain)));
+        folders.flatten().flatten().map(|entry| entry.path())
     }
 
     /// The proxy for a request; none: straight.

@@ -31,6 +31,9 @@ pub enum Error {
     /// What it sent is not what it must be.
     #[error("{0}")]
     Invalid(String),
+    /// What it sent is another thing than its digest says: something on the way may have spoilt it.
+    #[error("{0}")]
+    Spoilt(String),
     /// Whoever asked has left.
     #[error("broken off: nobody waits for it any more")]
     Cancelled,
@@ -55,7 +58,9 @@ impl Error {
             Self::Refused { status: 404, .. } => ErrorKind::NotFound,
             Self::Refused { status: 429 | 500..=599, .. } | Self::Connection { .. } => ErrorKind::System,
             Self::Request(_) => ErrorKind::InvalidParameter,
-            Self::Refused { .. } | Self::Invalid(_) | Self::Cancelled | Self::Config { .. } => ErrorKind::System,
+            Self::Refused { .. } | Self::Invalid(_) | Self::Spoilt(_) | Self::Cancelled | Self::Config { .. } => {
+                ErrorKind::System
+            }
         }
     }
 
@@ -67,7 +72,9 @@ impl Error {
                 500 | 502..=599 => true,
                 _ => false,
             },
-            Self::Connection { .. } => true,
+            // Whoever has another certificate, or speaks no TLS, will not have changed.
+            Self::Connection { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+            Self::Spoilt(_) => true,
             _ => false,
         }
     }

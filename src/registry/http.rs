@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
@@ -19,7 +17,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
@@ -29,6 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::config::Config;
 use super::payload::{Outgoing, Payload};
+use super::proxy::Proxy;
 use super::{Error, Result, tls};
 
 /// How long a connection may take to be made, and an answer to begin.
@@ -41,8 +40,6 @@ const COMMIT: Duration = Duration::from_secs(600);
 const TELL: Duration = Duration::from_millis(100);
 /// Addresses that an answer may lead on to, one after another.
 const HOPS: usize = 10;
-/// Bytes of a proxy's answer.
-const PROXY_HEAD: usize = 16 << 10;
 
 type Sender = SendRequest<Outgoing>;
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -53,6 +50,7 @@ pub struct Http {
     config: Config,
     runtime: Handle,
     gone: watch::Receiver<bool>,
+    leaves: Option<OwnedFd>,
     idle: Mutex<BTreeMap<String, Vec<Sender>>>,
     tls: Mutex<BTreeMap<(String, bool), Arc<ClientConfig>>>,
     stop: Option<oneshot::Sender<()>>,
@@ -106,6 +104,7 @@ impl Http {
     pub fn start(config: Config, gone: Option<OwnedFd>) -> io::Result<Arc<Self>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
+        let leaves = gone.as_ref().map(OwnedFd::try_clone).transpose()?;
         let (left, watched) = watch::channel(false);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(move || {
@@ -130,6 +129,7 @@ impl Http {
             config,
             runtime: handle,
             gone: watched,
+            leaves,
             idle: Mutex::default(),
             tls: Mutex::default(),
             stop: Some(stop),
@@ -156,6 +156,11 @@ impl Http {
             tokio::time::sleep(time).await;
             Ok(())
         })
+    }
+
+    /// What can be read, or hangs up, when nobody waits for the answers any more.
+    pub fn leaves(&self) -> Option<BorrowedFd<'_>> {
+        self.leaves.as_ref().map(AsFd::as_fd)
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -185,7 +190,10 @@ impl Http {
     pub fn ask_telling(self: &Arc<Self>, mut ask: Ask, tell: &mut dyn FnMut(u64) -> bool) -> Result<Answer> {
         for _ in 0..=HOPS {
             let what = format!("{} {}", ask.method, shown(&ask.uri));
-            let failed = |source: io::Error| Error::Connection { what: what.clone(), source };
+            let failed = |source: io::Error| match source.downcast::<Error>() {
+                Ok(own) => own,
+                Err(source) => Error::Connection { what: what.clone(), source },
+            };
             let answered = self.answered(&ask, tell);
             let (response, connection) = self.wait(async { answered.await.map_err(failed) })?;
             let (head, incoming) = response.into_parts();
@@ -268,9 +276,13 @@ impl Http {
             let agent = concat!("pierless/", env!("CARGO_PKG_VERSION"));
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
             // A proxy of plain HTTP wants the whole address.
-            let whole = ask.uri.scheme_str() == Some("http") && self.proxy(&ask.uri).is_some();
+            let proxy = self.proxy(&ask.uri).filter(|_| ask.uri.scheme_str() == Some("http"));
+            if let Some(proof) = proxy.map(Proxy::parse).transpose()?.and_then(|proxy| proxy.proof) {
+                request.headers_mut().insert(header::PROXY_AUTHORIZATION, proof);
+            }
             let path = ask.uri.path_and_query().map_or("/", |path| path.as_str());
-            *request.uri_mut() = if whole { ask.uri.clone() } else { path.parse().map_err(io::Error::other)? };
+            *request.uri_mut() =
+                if proxy.is_some() { ask.uri.clone() } else { path.parse().map_err(io::Error::other)? };
             let sent = match sender.ready().await {
                 Ok(()) => sender.send_request(request).await,
                 Err(err) => Err(err),
@@ -293,7 +305,7 @@ impl Http {
         let host = ask.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = ask.uri.port_u16().unwrap_or(if https { 443 } else { 80 });
         let tcp = match self.proxy(&ask.uri) {
-            Some(proxy) => through(proxy, https.then_some((host, port))).await?,
+            Some(proxy) => Proxy::parse(proxy)?.connect(https.then_some((host, port))).await?,
             None => TcpStream::connect((host, port)).await?,
         };
         tcp.set_nodelay(true)?;
@@ -376,37 +388,6 @@ impl Read for Body {
         buffer[..count].copy_from_slice(&self.chunk[..count]);
         self.chunk.advance(count);
         Ok(count)
-    }
-}
-
-/// Through a proxy: a tunnel to `target`, or none where the proxy is asked itself.
-async fn through(proxy: &str, target: Option<(&str, u16)>) -> io::Result<TcpStream> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidInput, format!("the proxy {proxy:?} is no http:// address"));
-    let uri: Uri =
-        if proxy.contains("://") { proxy.parse() } else { format!("http://{proxy}").parse() }.map_err(|_| wrong())?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong());
-    }
-    let authority = uri.authority().ok_or_else(wrong)?;
-    let mut tcp = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;
-    let Some((host, port)) = target else { return Ok(tcp) };
-    let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
-    let proof =
-        user.map(|user| format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(user))).unwrap_or_default();
-    tcp.write_all(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{proof}\r\n").as_bytes()).await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let byte = tcp.read_u8().await?;
-        head.push(byte);
-        if head.len() > PROXY_HEAD {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the proxy's answer has no end"));
-        }
-    }
-    let line = String::from_utf8_lossy(&head);
-    let line = line.lines().next().unwrap_or_default();
-    match line.split(' ').nth(1) {
-        Some("200") => Ok(tcp),
-        _ => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("the proxy answered {line:?}"))),
     }
 }
 

@@ -7,8 +7,9 @@
 //! auth         challenges and tokens; credentials
 //! refusal      what it says when it says no
 //! fetch        a file at any address
-//! http         one request and its answer: connections, redirects, proxies
+//! http         one request and its answer: connections, redirects
 //! payload      what a request has for a body
+//! proxy        a proxy on the way
 //! tls          whom to trust
 //! config       config.toml, and what the environment says
 //! error
@@ -36,6 +37,7 @@ pub mod error;
 pub mod fetch;
 pub mod http;
 pub mod payload;
+mod proxy;
 mod refusal;
 pub mod search;
 pub mod tls;

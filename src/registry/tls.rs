@@ -1,6 +1,5 @@
 //! Whom to trust: the host's trust store, the user's files, Docker's `certs.d`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,18 +23,12 @@ pub fn client(config: &Config, domain: &str, unchecked: bool) -> Result<Arc<Clie
     let host = config.host(domain);
     let mut own: Vec<CertificateDer<'static>> = Vec::new();
     let mut pair = host.client_cert.clone().zip(host.client_key.clone());
-    if let Some(path) = &host.ca {
-        own.extend(certificates(path)?);
+    for path in config.authorities(domain) {
+        own.extend(certificates(&path)?);
     }
-    for folder in &config.certs {
-        for entry in fs::read_dir(folder.join(domain)).into_iter().flatten().flatten() {
-            let path = entry.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("crt") => own.extend(certificates(&path)?),
-                Some("cert") if pair.is_none() => pair = Some((path.clone(), path.with_extension("key"))),
-                _ => {}
-            }
-        }
+    if pair.is_none() {
+        let mut certs = config.docker_files(domain).filter(|path| path.extension().is_some_and(|end| end == "cert"));
+        pair = certs.next().map(|path| (path.clone(), path.with_extension("key")));
     }
     let mut roots = RootCertStore::empty();
     if !unchecked {
@@ -132,6 +125,8 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Waits until one of these descriptors is readable, or hung up: true; or until `gone` is: false.
 ///
@@ -22,6 +23,20 @@ pub fn readable_before<'a>(
             Ok(_) => return Ok(true),
             Err(err) => return Err(err.into()),
         }
+    }
+}
+
+/// Waits until one of these descriptors is readable, or hung up, or for so long.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn readable_within<'a>(these: impl IntoIterator<Item = BorrowedFd<'a>>, time: Duration) -> io::Result<()> {
+    let mut fds: Vec<_> = these.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    let limit = Timespec::try_from(time).map_err(io::Error::other)?;
+    match rustix::event::poll(&mut fds, Some(&limit)) {
+        // Whoever waits looks again.
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(err) => Err(err.into()),
     }
 }
 

@@ -52,5 +52,6 @@ mod run;
 mod security;
 mod server;
 mod store_check;
+mod trust;
 mod units;
 mod unreadable;

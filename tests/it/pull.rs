@@ -67,6 +67,12 @@ fn all_tags_and_our_own_command_line() {
     for tag in ["one", "two"] {
         registry.push(fixtures::busybox(), &format!("busybox:{tag}"), &[]);
     }
+    // A registry may tell its tags in pages.
+    let proxy = Proxy::before(&registry);
+    proxy.set(Faults { page: Some(1), ..Faults::default() });
+    let paged = Env::new();
+    assert_eq!(paged.docker(["pull", "-a", &proxy.name("busybox")]).ok().matches("Digest: ").count(), 3);
+    assert_eq!(proxy.seen("/tags/list").len(), 3, "{:?}", proxy.seen(""));
     let env = Env::new();
     let id = env.pierless(["pull", "-q", &registry.name("busybox:one")]).ok();
     assert_eq!(id.trim(), env.inspect(&registry.name("busybox:one"), "{{.Id}}"));
@@ -75,6 +81,13 @@ fn all_tags_and_our_own_command_line() {
     assert_eq!(env.docker(["images", "-q"]).ok().lines().count(), 3);
     let told = env.pierless(["pull", &registry.name("busybox:two")]);
     assert!(told.err.contains("was here already"), "{told:?}");
+    // On a terminal a person sees bars.
+    proxy.set(Faults { slow: Some((100_000, Duration::from_millis(100))), ..Faults::default() });
+    let seen = Env::new();
+    let name = proxy.name("busybox");
+    let (code, screen) =
+        super::pty::Terminal::start(seen.command(seen.program()).args(["pull", &name]), 24, 100).finish();
+    assert!(code == 0 && screen.contains("█░") && screen.contains("\x1b[1A") && screen.contains("  done"), "{screen}");
 }
 
 #[test]
@@ -92,15 +105,17 @@ fn a_cut_blob_is_gone_on_with() {
 }
 
 #[test]
-fn a_wrong_byte_is_noticed_and_a_later_try_succeeds() {
+fn a_wrong_byte_is_noticed_and_asked_for_once_more() {
     let registry = registries::with_busybox();
     let proxy = Proxy::before(&registry);
     let env = Env::new();
-    proxy.set(Faults { spoil: 1, ..Faults::default() });
+    proxy.set(Faults { spoil: 2, ..Faults::default() });
     let message = env.docker(["pull", &proxy.name("busybox")]).fails(1);
-    assert!(message.contains("verification failed") || message.contains("unpacking layer"), "{message}");
+    assert!(message.contains("verification failed"), "{message}");
     assert_eq!((refs(&env), env.docker(["images", "-aq"]).ok()), (0, String::new()));
+    proxy.set(Faults { spoil: 1, ..Faults::default() });
     env.docker(["pull", &proxy.name("busybox")]).ok();
+    assert_eq!(proxy.seen("GET /v2/busybox/blobs/").len(), 3, "the configuration, and the layer twice");
     assert_eq!(env.docker(["run", "--rm", &proxy.name("busybox"), "echo", "hi"]).ok(), "hi\n");
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,14 +17,28 @@ use super::process::{Process, eventually, run};
 /// Debian's docker-registry on a port of its own.
 pub struct Registry {
     pub port: u16,
-    pub certificate: Option<std::path::PathBuf>,
+    pub certificate: Option<PathBuf>,
     _process: Process,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+}
+
+/// A certificate that signs itself, and its key.
+fn self_signed(certificate: &Path, key: &Path, more: &[&str]) {
+    let made = run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry"])
+        .args(more)
+        .arg("-keyout")
+        .arg(key)
+        .arg("-out")
+        .arg(certificate));
+    assert_eq!(made.code, 0, "{made:?}");
 }
 
 /// Of a registry's users.
 pub const USER: &str = "somebody";
 pub const PASSWORD: &str = "se:cret";
+/// A token to get others with.
+pub const IDENTITY: &str = "identity";
 
 #[derive(Default, Clone, Copy)]
 pub struct Options {
@@ -32,6 +46,8 @@ pub struct Options {
     pub tls: bool,
     /// Only [`USER`] may.
     pub basic: bool,
+    /// Only who has [`Registry::client`]'s certificate may.
+    pub client: bool,
 }
 
 impl Registry {
@@ -47,15 +63,12 @@ impl Registry {
         let certificate = options.tls.then(|| at("tls.crt"));
         if let Some(certificate) = &certificate {
             let key = at("tls.key");
-            let made = run(Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry"])
-                .args(["-addext", "subjectAltName=DNS:registry.test,IP:127.0.0.1"])
-                .arg("-keyout")
-                .arg(&key)
-                .arg("-out")
-                .arg(certificate));
-            assert_eq!(made.code, 0, "{made:?}");
-            text.push_str(&format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display()));
+            self_signed(certificate, &key, &["-addext", "subjectAltName=DNS:registry.test,IP:127.0.0.1"]);
+            text.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display()));
+            if options.client {
+                self_signed(&at("client.crt"), &at("client.key"), &[]);
+                text.push_str(&format!("    clientcas: [{}]\n", at("client.crt").display()));
+            }
         }
         if options.basic {
             // bcrypt of PASSWORD, by htpasswd -nbB.
@@ -82,7 +95,12 @@ impl Registry {
             port.is_some()
         });
         let port: u16 = port.unwrap();
-        Registry { port, certificate, _process: process, _dir: dir }
+        Registry { port, certificate, _process: process, dir }
+    }
+
+    /// The certificate of who may, and its key.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("client.crt"), self.dir.path().join("client.key"))
     }
 
     /// `127.0.0.1:PORT/REPOSITORY`
@@ -198,6 +216,8 @@ pub struct Faults {
     pub slow: Option<(usize, Duration)>,
     /// So many blobs on their way to the registry are broken off at their half.
     pub cut_upload: usize,
+    /// Tags are told in pages of so many.
+    pub page: Option<usize>,
     /// What a search finds, as the registry tells it.
     pub found: Option<String>,
     /// A token is good for so long.
@@ -281,7 +301,10 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
         (faults.token_uses, faults.token_lives)
     };
     if path.starts_with("/token") {
-        let known = proof == format!("Basic {}", base64(&format!("{USER}:{PASSWORD}")));
+        // By name and password, or by a token that a login was given once.
+        let form = String::from_utf8_lossy(&sent);
+        let known = proof == format!("Basic {}", base64(&format!("{USER}:{PASSWORD}")))
+            || (method == "POST" && form.contains(&format!("refresh_token={IDENTITY}")));
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
         let body = if known { format!("{{\"token\":\"t{tokens}-{now}\"}}") } else { "{}".to_owned() };
         let status = if known { 200 } else { 401 };
@@ -297,6 +320,9 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
             "HTTP/1.1 401 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         .ok();
+    }
+    if let Some(count) = faults.lock().unwrap().page.filter(|_| path.contains("/tags/list")) {
+        return tell_page(&mut client, upstream, &path, count);
     }
     if let Some(body) = faults.lock().unwrap().found.clone().filter(|_| path.starts_with("/v1/search")) {
         let length = body.len();
@@ -342,6 +368,28 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
         std::thread::sleep(pause);
     }
     Some(())
+}
+
+/// A page of a list of tags, with a link to the next one.
+fn tell_page(client: &mut TcpStream, upstream: u16, path: &str, count: usize) -> Option<()> {
+    let (list, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
+    write!(server, "GET {list} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    server.read_to_string(&mut answer).ok()?;
+    let all: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    let mut tags: Vec<&str> = all["tags"].as_array()?.iter().filter_map(|tag| tag.as_str()).collect();
+    tags.sort_unstable();
+    let last = query.split('&').find_map(|pair| pair.strip_prefix("last=")).unwrap_or_default();
+    let rest: Vec<&str> = tags.into_iter().filter(|tag| *tag > last).collect();
+    let page = &rest[..count.min(rest.len())];
+    let link = match rest.len() > count {
+        true => format!("Link: <{list}?last={}&n={count}>; rel=\"next\"\r\n", page.last()?),
+        false => String::new(),
+    };
+    let body = json!({"name": all["name"], "tags": page}).to_string();
+    let length = body.len();
+    write!(client, "HTTP/1.1 200 OK\r\n{link}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok()
 }
 
 /// What a client sends to the registry. None: it is to be broken off.

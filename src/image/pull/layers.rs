@@ -86,6 +86,7 @@ pub fn bring(
 
 /// Tries again where what was there before was damaged.
 fn bring_one(store: &Store, staging: &Staging, wanted: &Wanted, source: Source<'_>) -> Result<Brought> {
+    let mut spoilt = false;
     for at in 1..=TRIES {
         if source.stop.load(Ordering::Relaxed) {
             return Err(registry::Error::Cancelled.into());
@@ -94,6 +95,9 @@ fn bring_one(store: &Store, staging: &Staging, wanted: &Wanted, source: Source<'
             Ok(brought) => return Ok(brought),
             Err(Bad::Failed(err)) => return Err(err),
             Err(Bad::Begin) => {}
+            // Once may be the way's fault.
+            Err(Bad::Spoilt) if spoilt => break,
+            Err(Bad::Spoilt) => spoilt = true,
         }
     }
     Err(unverified(&wanted.layer.blob.digest))

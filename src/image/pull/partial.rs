@@ -6,11 +6,14 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::image::meta::Descriptor;
 use crate::image::spool::Spool;
@@ -20,6 +23,8 @@ use crate::model::reference::sha256_hex;
 use crate::registry::client::delay;
 use crate::registry::{self, Repository};
 use crate::state::lock::Lock;
+use crate::sys::inotify::{Inotify, Mask};
+use crate::sys::poll::{is_readable, readable_within};
 
 use super::step::LayerStep;
 
@@ -27,6 +32,8 @@ use super::step::LayerStep;
 const TRIES: u32 = 5;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
+/// How often a waiter looks whether the rest of its image has failed.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long what nobody went on with is kept.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 const BUFFER: usize = 256 << 10;
@@ -44,7 +51,7 @@ pub struct Source<'a> {
 
 impl Source<'_> {
     fn is_over(&self) -> bool {
-        self.from.http().is_cancelled() || self.stop.load(Ordering::Relaxed)
+        self.from.http().leaves().is_some_and(is_readable) || self.stop.load(Ordering::Relaxed)
     }
 }
 
@@ -68,6 +75,8 @@ pub enum Bad {
     Failed(Error),
     /// What was there before was damaged: it is gone, and a new try may succeed.
     Begin,
+    /// Another blob came: it is gone, too, and what spoilt it may have been on the way.
+    Spoilt,
 }
 
 impl<E: Into<Error>> From<E> for Bad {
@@ -90,27 +99,7 @@ impl<'a> Partial<'a> {
         let path = dir.join(&hex);
         let lock = match Lock::try_exclusive(&path)? {
             Some(lock) => lock,
-            None => {
-                // The kernel's wait has no end of its own: a thread waits, and frees the lock if nobody wants it any more.
-                let (sender, receiver) = mpsc::channel();
-                let wanted = path.clone();
-                std::thread::spawn(move || sender.send(Lock::exclusive(&wanted)));
-                loop {
-                    match receiver.recv_timeout(TELL) {
-                        Ok(lock) => break lock?,
-                        Err(mpsc::RecvTimeoutError::Disconnected) => {
-                            return Err(Error::at(&path)(io::ErrorKind::Interrupted.into()));
-                        }
-                        Err(mpsc::RecvTimeoutError::Timeout) if source.is_over() => {
-                            return Err(registry::Error::Cancelled.into());
-                        }
-                        Err(mpsc::RecvTimeoutError::Timeout) => {
-                            let current = fs::metadata(&path).map_or(0, |meta| meta.len()).min(blob.size);
-                            (source.tell)(LayerStep::Downloading { current, total: blob.size });
-                        }
-                    }
-                }
-            }
+            None => wait(&path, blob.size, source)?,
         };
         Ok(Self { path, blob: blob.clone(), hex, source, _lock: lock })
     }
@@ -167,11 +156,10 @@ impl<'a> Partial<'a> {
         if spool.hash() != self.hex {
             drop(spool);
             let _ = fs::remove_file(place);
-            let abandoned = self.abandon();
-            if before > 0 {
-                return abandoned;
-            }
-            return Err(unverified(&self.blob.digest).into());
+            return match self.abandon() {
+                Err(Bad::Begin) if before == 0 => Err(Bad::Spoilt),
+                other => other,
+            };
         }
         spool.finish();
         tell(LayerStep::Downloaded);
@@ -215,6 +203,36 @@ impl<'a> Partial<'a> {
                 tell(LayerStep::Downloading { current: spool.written(), total });
             }
         }
+    }
+}
+
+/// Waits for the lock on a file that another one writes, and tells how far that is whenever it grows.
+fn wait(path: &Path, total: u64, source: Source<'_>) -> Result<Lock> {
+    let at = || Error::at(path);
+    let grows = Inotify::new().map_err(at())?;
+    grows.watch(path, Mask::MODIFY).map_err(at())?;
+    // The kernel's wait has no end of its own: a thread waits, and frees the lock if nobody wants it any more.
+    let (sender, receiver) = mpsc::channel();
+    let (ends, end) = pipe_with(PipeFlags::CLOEXEC).map_err(|err| at()(err.into()))?;
+    let wanted = path.to_owned();
+    std::thread::spawn(move || {
+        let _ = sender.send(Lock::exclusive(&wanted));
+        drop(end);
+    });
+    loop {
+        let leaves = source.from.http().leaves();
+        readable_within([ends.as_fd(), grows.as_fd()].into_iter().chain(leaves), LOOK).map_err(at())?;
+        match receiver.try_recv() {
+            Ok(lock) => return Ok(lock?),
+            Err(mpsc::TryRecvError::Disconnected) => return Err(at()(io::ErrorKind::Interrupted.into())),
+            Err(mpsc::TryRecvError::Empty) if source.is_over() => return Err(registry::Error::Cancelled.into()),
+            Err(mpsc::TryRecvError::Empty) => {}
+        }
+        grows.drain().map_err(at())?;
+        let current = fs::metadata(path).map_or(0, |meta| meta.len()).min(total);
+        (source.tell)(LayerStep::Downloading { current, total });
+        // Not at each write.
+        readable_within(std::iter::once(ends.as_fd()).chain(leaves), TELL).map_err(at())?;
     }
 }
 
