@@ -28,6 +28,7 @@
 //! image           references, archives, blobs and layers, unpack, pull, push
 //! registry        speaks with registries: credentials, manifests, blobs; knows no store
 //! monitor         run (the supervisor) | client (talks to one) | protocol (the messages)
+//! network         networks, addresses, bridges, the way out, names in /etc
 //! runtime         from a root file system and a plan to a running process
 //! spec            pure: container record -> OCI runtime spec
 //! holder          the user's namespaces: join, create, hold
@@ -48,7 +49,9 @@
 //!          a monitor is spawned and asked      monitor::client: start, launch
 //!          it detaches, locks and listens      monitor::run::setup: main
 //!          room for the end; a starter         monitor::run::life: Life::start
+//!          addresses are leased                network::plan; network::etc
 //!          record -> root, plan, joins         monitor::run::plan: prepare; spec: build
+//!          a network namespace, connected      network::attach
 //!          namespaces, mounts, program         runtime::start: start
 //!          its pid is committed, told          monitor::run::life: Life::started
 //! streams  clients' sockets are handed over    engine::containers::attach -> monitor::run::attached
@@ -69,6 +72,8 @@
 //! | starter | the monitor's short-lived child that makes the container's first process, or an exec session's |
 //! | holder | the process that keeps the user's namespaces while no other does |
 //! | door | the monitor's socket, and who is connected to it |
+//! | hub | the user's network namespace with the bridges of all networks |
+//! | way out | the process through which the hub reaches the world |
 //! | orphan | a container whose monitor was killed |
 
 mod api;
@@ -78,6 +83,7 @@ mod holder;
 mod image;
 mod model;
 mod monitor;
+mod network;
 mod registry;
 mod role;
 mod runtime;

@@ -20,7 +20,7 @@ pub fn main() -> ExitCode {
     }
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
-        Some("holder") => return holder::main(),
+        Some("holder") => return holder::main(std::env::args().skip(2)),
         Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }

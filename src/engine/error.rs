@@ -3,7 +3,7 @@
 use crate::model::ErrorKind;
 use crate::model::filters::FilterError;
 use crate::monitor::client;
-use crate::{image, state};
+use crate::{image, network, state};
 
 /// Why a verb failed. The texts are what a user of Docker's clients reads.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum Error {
     /// The image store failed.
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// A network failed.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// A monitor failed, or could not be reached.
     #[error(transparent)]
     Monitor(#[from] client::Error),
@@ -55,6 +58,7 @@ impl Error {
             Self::System(_) | Self::Io(_) => ErrorKind::System,
             Self::State(err) => err.kind(),
             Self::Image(err) => err.kind(),
+            Self::Network(err) => err.kind(),
             Self::Monitor(err) => err.kind(),
         }
     }

@@ -10,6 +10,7 @@ use crate::engine::containers::{ListOptions, View};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::ids::is_id_prefix;
 use crate::model::time::Nanos;
+pub use crate::network::record::{BRIDGE_ID, HOST_ID, NONE_ID};
 
 /// A network that is always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,9 @@ pub struct Network {
 
 /// The networks that every user has, by name.
 pub const PREDEFINED: [Network; 3] = [
-    Network {
-        name: "bridge",
-        id: "b71d6e0c53fa5c4e1e1c0d3f6a9b27841c5fd07e2a90b36c8f4d1e75a2c93f08",
-        driver: "bridge",
-    },
-    Network { name: "host", id: "40573e2d8c1b6fa97405dce8213f9ab650e7c41d92a38b6f0e5d7c1a84b29f63", driver: "host" },
-    Network { name: "none", id: "a0e5d7c38b1f4926c0d3e8a75f19b4627d0c8e3a51f96b24d7e0a3c85b1f9426", driver: "null" },
+    Network { name: "bridge", id: BRIDGE_ID, driver: "bridge" },
+    Network { name: "host", id: HOST_ID, driver: "host" },
+    Network { name: "none", id: NONE_ID, driver: "null" },
 ];
 
 /// Whether a network's name is one of [`PREDEFINED`].

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use super::{Entered, Error, enter_as, find};
+use super::{Entered, Error, enter_as, find, way_out};
 use crate::model::signal;
 use crate::state::lock::Lock;
 use crate::state::paths::{self, Home};
@@ -36,6 +36,7 @@ pub fn enter_alone(home: &Home) -> Result<Entered, Error> {
         for (_, pidfd) in &left {
             let _ = pidfd::wait_exit(pidfd, PATIENCE);
         }
+        way_out::end(&home.way_out());
         // What was about to begin may have begun meanwhile.
         if left.is_empty()
             && let Some(users) = Lock::try_exclusive(&home.holder().join("users"))?

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::idmap::{self, Range};
-use super::{Error, find, program};
+use super::{Error, find, program, way_out};
 use crate::state::lock::{self, Kind};
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
@@ -41,6 +41,14 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
         namespaces::join(namespace, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
     let make = matches!(place, Place::New);
+    let network = match make {
+        // What is left serves a namespace that nobody can enter any more.
+        true => {
+            way_out::end(&home.way_out());
+            None
+        }
+        false => find::network(home),
+    };
     let (ours, theirs) = fdpass::pair().map_err(Error::at("socketpair"))?;
     let mut ours = Some(ours);
     let child = spawn::fork(|| {
@@ -49,7 +57,7 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
         // Its own child is nobody's here: this process may well end before the holder, or wait for other children.
         let forked = rustix::process::setsid()
             .map_err(io::Error::from)
-            .and_then(|_| spawn::fork(|| hold(&lock, &users, &theirs, make)));
+            .and_then(|_| spawn::fork(|| hold(&lock, &users, &theirs, make, network.as_ref())));
         i32::from(forked.is_err())
     });
     let child = child.map_err(Error::at("cannot fork"))?;
@@ -67,9 +75,12 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
         let identity = namespaces::identity(&pid.to_string(), "user").map_err(Error::at("the holder has ended"))?;
         find::record(home, identity)?;
     }
+    // It is where it is to be, and has given up what it does not need.
+    receive_ready(&ours)?;
     let start = process::start_time(pid).map_err(Error::at("the holder has ended"))?;
     lock.write_at(format!("{pid} {start}\n").as_bytes(), 0).map_err(Error::at("holder/lock"))?;
-    fdpass::send(&ours, &[b"go"], &[program?.as_fd()]).map_err(Error::at("the holder has ended"))?;
+    let path = home.way_out().into_os_string().into_encoded_bytes();
+    fdpass::send(&ours, &[b"go", &path], &[program?.as_fd()]).map_err(Error::at("the holder has ended"))?;
     if make {
         namespaces::join(&pidfd, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
@@ -89,8 +100,19 @@ fn receive_pid(socket: &OwnedFd) -> Result<i32, Error> {
     })
 }
 
-/// In the holder-to-be: makes the namespace, waits until its ids are mapped, and becomes `pierless holder`.
-fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
+const READY: &[u8] = b"ready";
+
+fn receive_ready(socket: &OwnedFd) -> Result<(), Error> {
+    match fdpass::recv(socket, &mut [0; 8]) {
+        Ok(got) if got.len == READY.len() => Ok(()),
+        Ok(_) => Err(Error::at("the holder has ended")(io::ErrorKind::UnexpectedEof.into())),
+        Err(err) => Err(Error::at("the holder does not answer")(err)),
+    }
+}
+
+/// In the holder-to-be: makes the namespaces, waits until its ids are mapped, and becomes `pierless holder`. `network` is
+/// the network namespace that the containers have already.
+fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool, network: Option<&OwnedFd>) -> i32 {
     if make && let Err(err) = namespaces::unshare(Kinds::CLONE_NEWUSER) {
         let _ = fdpass::send(socket, &[err.to_string().as_bytes()], &[]);
         return 1;
@@ -98,9 +120,22 @@ fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
     if fdpass::send(socket, &[std::process::id().to_string().as_bytes()], &[]).is_err() {
         return 1;
     }
-    let program = match fdpass::recv(socket, &mut [0; 8]) {
-        Ok(mut got) if got.len == 2 => got.fds.pop(),
-        _ => None,
+    // While the ids are mapped. Where the kernel gives none, containers have no networks: who needs one is told.
+    let _ = match network {
+        Some(namespace) => namespaces::join(namespace, Kinds::CLONE_NEWNET),
+        None => namespaces::unshare(Kinds::CLONE_NEWNET),
+    };
+    // It needs none; and only those without look into the namespaces of those without, as `pasta` has to.
+    let _ = process::drop_capabilities();
+    if fdpass::send(socket, &[READY], &[]).is_err() {
+        return 1;
+    }
+    let mut buf = [0; 8192];
+    let (program, way_out) = match fdpass::recv(socket, &mut buf) {
+        Ok(mut got) => {
+            (got.fds.pop(), String::from_utf8_lossy(buf[..got.len].get(2..).unwrap_or_default()).into_owned())
+        }
+        Err(_) => return 1,
     };
     let Some(program) = program else { return 1 };
     // Its two locks and, for its role, the program as standard streams: the only descriptors that outlive exec.
@@ -112,7 +147,7 @@ fn hold(lock: &File, users: &File, socket: &OwnedFd, make: bool) -> i32 {
     if placed.is_err() || process::close_on_exec_from(3).is_err() {
         return 1;
     }
-    let args = [program::path().to_string_lossy().into_owned(), "holder".to_owned()];
+    let args = [program::path().to_string_lossy().into_owned(), "holder".to_owned(), way_out];
     process::execute(&program::executable(&program), &args, &[]);
     1
 }

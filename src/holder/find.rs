@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use crate::state::lock::{self, Lock};
 use crate::state::paths::{Home, entry_id};
@@ -11,6 +12,7 @@ use crate::sys::namespaces::{self, Identity};
 use crate::sys::{fdpass, pidfd, process};
 
 /// A process that holds a lock, by which it is known to live.
+#[derive(Debug)]
 pub struct Found {
     /// Its process id.
     pub pid: i32,
@@ -36,12 +38,31 @@ impl Found {
 
 /// The holder.
 pub fn holder(home: &Home) -> Option<Found> {
-    let file = File::open(home.holder().join("lock")).ok()?;
+    keeper(&home.holder().join("lock"))
+}
+
+/// The process that has a file locked, by what it wrote into that.
+pub fn keeper(path: &Path) -> Option<Found> {
+    let file = File::open(path).ok()?;
     let (pid, start) = locked_by(&file)?;
     let found = Found::new(pid)?;
     // The descriptor was opened while the lock was held by its process, if it is still held now.
     let same = process::start_time(pid).ok()? == start && locked_by(&file) == Some((pid, start));
     same.then_some(found)
+}
+
+/// The network namespace of the user's containers by who else has it open: the way out, or a monitor.
+pub fn network(home: &Home) -> Option<OwnedFd> {
+    let mut others = keeper(&home.way_out()).into_iter().chain(monitors(home));
+    others.find_map(|other| opened_network(other.pid).filter(|_| other.is_alive()))
+}
+
+/// The network namespace that one of them has open; it has one only.
+fn opened_network(pid: i32) -> Option<OwnedFd> {
+    let mut entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let is_network = |path: &Path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("net:["));
+    let path = entries.find(|entry| is_network(&entry.path()))?.path();
+    Some(File::open(path).ok()?.into())
 }
 
 /// Process id and start time in a file that is locked by that process.

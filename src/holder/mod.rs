@@ -8,6 +8,10 @@
 //! shared mode. Killed, it is replaced by the next process that looks: in the same namespace, if anybody lives there, be
 //! it a monitor or only a container's first process. Root has a holder, too, and no user namespace.
 //!
+//! The holder is also the one process that is in the user's *network namespace*, where the bridges of all networks are
+//! (see the room `network`, which it does not know). Monitors of containers with a network have it open: so a holder
+//! that replaces a killed one finds it. At its end the holder ends the process that is the way out of it.
+//!
 //! Every process then has a *mount namespace* of its own, so whatever it mounts vanishes with it.
 
 mod alone;
@@ -16,13 +20,17 @@ mod error;
 mod find;
 mod idmap;
 pub mod program;
+mod way_out;
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use alone::enter_alone;
 use create::Place;
 pub use error::Error;
+pub use find::{Found, holder, keeper};
 pub use idmap::host_uid;
 
 use crate::state::lock::{self, Lock};
@@ -98,6 +106,38 @@ fn join(home: &Home, users: &Lock) -> Result<(), Error> {
     create::holder(home, &place)
 }
 
+/// The network namespace in which the user's bridges are; a holder that was killed is replaced. This process must have
+/// entered, and be single-threaded.
+///
+/// # Errors
+/// The kernel gives no network namespaces; the holder cannot be replaced.
+pub fn network(home: &Home) -> Result<OwnedFd, Error> {
+    let opened = || {
+        let holder = find::holder(home)?;
+        namespaces::open(holder.pid, "net").ok().filter(|_| holder.is_alive())
+    };
+    let found = opened().map_or_else(
+        || {
+            let _making = Lock::exclusive(&home.holder().join("making"))?;
+            if find::holder(home).is_none() {
+                create::holder(home, &Place::Here)?;
+            }
+            opened().ok_or_else(|| Error::Refused("the holder of the namespaces does not stay".to_owned()))
+        },
+        Ok,
+    )?;
+    let identity = |namespace| namespaces::identity_of(namespace).map_err(Error::at("the network namespace"));
+    let own = namespaces::identity("self", "net").map_err(Error::at("/proc/self/ns"))?;
+    match identity(&found)? == own {
+        true => Err(Error::Refused(
+            "the kernel gives no network namespace for the containers' networks; `sysctl user.max_net_namespaces` may \
+             decide it"
+                .to_owned(),
+        )),
+        false => Ok(found),
+    }
+}
+
 /// Joins the holder's user namespace, if there is a holder.
 fn join_holder(home: &Home) -> Result<bool, Error> {
     let Some(holder) = find::holder(home) else { return Ok(false) };
@@ -113,8 +153,9 @@ fn join_holder(home: &Home) -> Result<bool, Error> {
 }
 
 /// The role `pierless holder`: standard input is the lock that says so, standard output the users' lock, standard error
-/// the program. Returns when no process uses the namespaces any more.
-pub fn main() -> ExitCode {
+/// the program; the word behind it is the file that the way out has locked. Returns when no process uses the namespaces
+/// any more.
+pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
     if !program::is_sealed(rustix::stdio::stderr()) {
         eprintln!("pierless holder: this is an internal command");
         return ExitCode::FAILURE;
@@ -122,6 +163,9 @@ pub fn main() -> ExitCode {
     process::set_name(c"pierless");
     if lock::acquire(rustix::stdio::stdout(), lock::Kind::Exclusive).is_err() {
         return ExitCode::FAILURE;
+    }
+    if let Some(path) = words.next() {
+        way_out::end(Path::new(&path));
     }
     // Before the users' lock becomes free: nobody may find a holder that is about to end.
     let _ = lock::release(rustix::stdio::stdin());

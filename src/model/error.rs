@@ -9,6 +9,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The request cannot be understood or asks for something impossible.
     InvalidParameter,
+    /// It may never be done to this.
+    Forbidden,
     /// What was named does not exist.
     NotFound,
     /// The state of what was named forbids it now.

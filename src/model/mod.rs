@@ -19,6 +19,7 @@ pub mod scan;
 pub mod settings;
 pub mod signal;
 pub mod size;
+pub mod subnet;
 pub mod time;
 
 pub use error::ErrorKind;

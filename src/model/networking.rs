@@ -1,6 +1,7 @@
 //! How a container is connected to networks, as its creator asks and as it is reported.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,4 +78,37 @@ pub struct EndpointIpam {
     /// Link-local addresses.
     #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Option::is_none")]
     pub link_local_ips: Option<Vec<String>>,
+}
+
+/// A connection that a running container has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub network_id: String,
+    /// The connection's own id.
+    pub id: String,
+    /// The interface in the container.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// Its IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v4: Option<Placed>,
+    /// Its IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Placed>,
+}
+
+/// An address on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The address.
+    pub address: IpAddr,
+    /// How many bits its subnet's addresses have in common.
+    pub prefix: u8,
+    /// The network's gateway, if it leads anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
 }

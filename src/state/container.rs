@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
-use crate::model::networking::EndpointSettings;
+use crate::model::networking::{Endpoint, EndpointSettings};
 use crate::model::settings::Settings;
 use crate::model::signal;
 use crate::model::time::Nanos;
@@ -139,6 +139,9 @@ pub struct StateRecord {
     pub exits: u64,
     /// Whether a person asked for the last stop.
     pub stopped_by_user: bool,
+    /// Its connections to networks, in the order of their interfaces; none if it does not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
     /// A start is under way in the boot `boot_id`, and its outcome is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub starting: bool,

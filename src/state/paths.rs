@@ -149,6 +149,21 @@ impl Home {
         data.into_iter().chain(run)
     }
 
+    /// The records of the user's networks.
+    pub fn networks(&self) -> PathBuf {
+        self.data.join("networks")
+    }
+
+    /// What the networks have until the next reboot.
+    pub fn live_networks(&self) -> PathBuf {
+        self.run.join("networks")
+    }
+
+    /// Locked by the process that is the containers' way out, with its process id in it.
+    pub fn way_out(&self) -> PathBuf {
+        self.live_networks().join("way-out")
+    }
+
     /// What the holder of the namespaces is found by.
     pub fn holder(&self) -> PathBuf {
         self.run.join("holder")

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod mountinfo;
 pub mod mounts;
 pub mod namespaces;
+pub mod netlink;
 pub mod openat2;
 pub mod pidfd;
 pub mod poll;

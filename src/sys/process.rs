@@ -249,6 +249,18 @@ pub fn leave_session_keyring() {
     unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
 }
 
+/// Gives up all capabilities, and what the next program would get for being root's.
+///
+/// # Errors
+/// Not permitted.
+pub fn drop_capabilities() -> io::Result<()> {
+    use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+    let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+    rustix::thread::set_capabilities_secure_bits(bits)?;
+    let none = CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+}
+
 /// Becomes another program.
 ///
 /// # Errors

@@ -271,6 +271,10 @@ impl Drop for Env {
                 for seen in left {
                     let _ = kill(Pid::from_raw(seen.pid), Signal::SIGKILL);
                 }
+                // Its holder cannot end it any more.
+                if let Some(pid) = self.way_out() {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
                 break;
             }
         }
@@ -283,6 +287,18 @@ impl Drop for Env {
                 .arg(&self.base)
                 .status();
         }
+    }
+}
+
+impl Env {
+    /// The process that is the containers' way out of their network, if it lives.
+    pub fn way_out(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.run_dir().join("networks/way-out")).ok()?;
+        let pid: i32 = text.split(' ').next()?.parse().ok()?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let is_one = String::from_utf8_lossy(&line).contains("pasta");
+        let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+        (is_one && !zombie).then_some(pid)
     }
 }
 

@@ -15,8 +15,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["spec", "holder", "state", "model", "sys"]),
     ("registry", &["model", "sys"]),
     ("image", &["registry", "holder", "state", "model", "sys"]),
-    ("monitor", &["runtime", "spec", "holder", "state", "model", "sys"]),
-    ("engine", &["image", "registry", "spec", "monitor", "runtime", "holder", "state", "model", "sys"]),
+    ("network", &["holder", "state", "model", "sys"]),
+    ("monitor", &["network", "runtime", "spec", "holder", "state", "model", "sys"]),
+    ("engine", &["image", "registry", "spec", "monitor", "network", "runtime", "holder", "state", "model", "sys"]),
     ("api", &["engine", "image", "registry", "state", "model", "sys"]),
     ("cli", &["engine", "image", "registry", "monitor", "holder", "state", "model", "sys"]),
     ("server", &["api", "engine", "state", "model", "sys"]),
@@ -31,6 +32,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("toml", &["registry"]),
     ("libseccomp", &["runtime"]),
     ("clap", &["cli"]),
+    ("netlink_packet_core", &["network"]),
+    ("netlink_packet_route", &["network"]),
 ];
 
 pub fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -40,6 +40,7 @@ mod lifecycle;
 mod listing;
 mod logs;
 mod memory;
+mod network;
 mod orphans;
 mod process_model;
 mod program;

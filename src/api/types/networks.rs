@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::engine::containers::View;
-use crate::engine::networks::{self, is_predefined};
+use crate::engine::networks::{self, BRIDGE_ID, HOST_ID, NONE_ID};
 use crate::model::host_config::PortMap;
-use crate::model::networking::EndpointSettings;
+use crate::model::networking::{EndpointSettings, Placed};
 use crate::model::time::{Nanos, rfc3339};
 
 /// A container's networks.
@@ -93,12 +93,7 @@ impl From<&EndpointSettings> for FlatAddresses {
 impl NetworkSettings {
     /// Of a container's records.
     pub fn of(view: &View) -> Self {
-        let mode = &view.record.host_config.network_mode;
-        let mut networks = view.record.endpoints.clone();
-        networks.retain(|name, _| name != "default");
-        if is_predefined(mode) {
-            networks.entry(mode.clone()).or_default();
-        }
+        let networks = networks_of(view);
         let sandbox_key = match view.state.pid {
             0 => String::new(),
             pid => format!("/proc/{pid}/ns/net"),
@@ -107,6 +102,42 @@ impl NetworkSettings {
         Self { sandbox_key, networks, flat, ..Self::default() }
     }
 }
+
+/// A container's connections: what it asked for and, if it runs, what it has.
+fn networks_of(view: &View) -> BTreeMap<String, EndpointSettings> {
+    let mode = &view.record.host_config.network_mode;
+    let mut networks = view.record.endpoints.clone();
+    networks.retain(|name, _| name != "default");
+    if networks.is_empty() && !mode.starts_with("container:") {
+        networks.insert(mode.clone(), EndpointSettings::default());
+    }
+    for (name, id) in PREDEFINED {
+        if let Some(settings) = networks.get_mut(name) {
+            id.clone_into(&mut settings.network_id);
+        }
+    }
+    for endpoint in &view.state.endpoints {
+        let settings = networks.entry(endpoint.network.clone()).or_default();
+        settings.network_id.clone_from(&endpoint.network_id);
+        settings.endpoint_id.clone_from(&endpoint.id);
+        settings.mac_address.clone_from(&endpoint.mac);
+        let gateway = |placed: Placed| placed.gateway.map_or_else(String::new, |gateway| gateway.to_string());
+        if let Some(placed) = endpoint.v4 {
+            settings.ip_address = placed.address.to_string();
+            settings.ip_prefix_len = placed.prefix.into();
+            settings.gateway = gateway(placed);
+        }
+        if let Some(placed) = endpoint.v6 {
+            settings.global_ipv6_address = placed.address.to_string();
+            settings.global_ipv6_prefix_len = placed.prefix.into();
+            settings.ipv6_gateway = gateway(placed);
+        }
+    }
+    networks
+}
+
+/// The networks that every user has, by name, with their ids.
+const PREDEFINED: [(&str, &str); 3] = [("bridge", BRIDGE_ID), ("host", HOST_ID), ("none", NONE_ID)];
 
 /// What a list tells of networks.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

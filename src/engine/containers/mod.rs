@@ -6,7 +6,6 @@
 mod attach;
 mod check;
 mod create;
-mod etc;
 mod find;
 mod list;
 mod logs;

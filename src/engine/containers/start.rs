@@ -62,7 +62,6 @@ impl Engine {
         if record.driver == Driver::Overlay {
             self.image_store()?.renew_layers(&record.layers)?;
         }
-        self.write_etc(record)?;
         Ok(())
     }
 

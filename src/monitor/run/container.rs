@@ -4,11 +4,12 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::launch::{Launcher, Refusal, Started, Stdio};
+use super::launch::{Launched, Launcher, Network, Refusal, Started, Stdio};
 use super::plan;
 use crate::holder::Entered;
 use crate::model::mounting::MountPoint;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
+use crate::network::{self, Plan};
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
@@ -33,21 +34,15 @@ impl Container {
 }
 
 impl Launcher for Container {
-    fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
+    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
         make_sources(&self.home, &record)?;
-        let prepared = plan::prepare(&self.home, &self.entered, &record).map_err(refusal)?;
-        let start = Start {
-            root: prepared.root,
-            plan: &prepared.plan,
-            bundle: &self.home.container(&self.id).bundle(),
-            namespaces: prepared.namespaces,
-            trees: prepared.trees,
-            cgroup: None,
-            filters: &self.home.filters(),
-            stdio,
-        };
-        runtime::start(start).map_err(refusal)
+        let plan = network::plan(&self.home, &record).map_err(no_network)?;
+        let launched = self.start_in(&record, plan.as_ref(), stdio);
+        if let (Err(_), Some(plan)) = (&launched, &plan) {
+            network::release(&self.home, &self.id, &plan.endpoints());
+        }
+        launched
     }
 
     fn exec(
@@ -87,6 +82,32 @@ impl Launcher for Container {
     }
 }
 
+impl Container {
+    fn start_in(&self, record: &ContainerRecord, plan: Option<&Plan>, stdio: Stdio) -> Result<Launched, Refusal> {
+        let endpoints = plan.map(Plan::endpoints).unwrap_or_default();
+        network::etc::write(&self.home, record, &endpoints).map_err(Refusal::system)?;
+        let mut prepared = plan::prepare(&self.home, &self.entered, record).map_err(refusal)?;
+        let mut network = Network { endpoints, ..Network::default() };
+        if let Some(plan) = plan {
+            let attached = network::attach(&self.home, record, plan).map_err(no_network)?;
+            prepared.namespaces.network = Some(attached.namespace);
+            (network.hub, network.stranded) = (Some(attached.hub), attached.stranded);
+        }
+        let start = Start {
+            root: prepared.root,
+            plan: &prepared.plan,
+            bundle: &self.home.container(&self.id).bundle(),
+            namespaces: prepared.namespaces,
+            trees: prepared.trees,
+            cgroup: None,
+            filters: &self.home.filters(),
+            stdio,
+        };
+        let started = runtime::start(start).map_err(refusal)?;
+        Ok(Launched { started, network })
+    }
+}
+
 /// Missing sources of binds are made, as directories. Here rather than by who asks for the start: to look at a network
 /// file system whose server is gone takes for ever, and a starter can be ended.
 fn make_sources(home: &Home, record: &ContainerRecord) -> Result<(), Refusal> {
@@ -99,6 +120,11 @@ fn make_sources(home: &Home, record: &ContainerRecord) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Why a container has no network, in dockerd's words.
+fn no_network(error: network::Error) -> Refusal {
+    Refusal::system(format!("failed to set up container networking: {error}"))
 }
 
 /// A failure as the monitor's clients are told it.

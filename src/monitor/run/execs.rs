@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attached::Client;
 use super::context::Context;
 use super::door::{Door, Waits};
-use super::launch::{Launcher, Refusal, Starter};
+use super::launch::{Launched, Launcher, Refusal, Starter};
 use super::settings::cells;
 use super::streams::{Shape, Streams};
 use super::timers::Due;
@@ -124,7 +124,9 @@ impl Execs {
         let mut streams = Streams::new(at, shape);
         let stdio = streams.open(&mut cx.watch);
         let starter = stdio.and_then(|stdio| {
-            Starter::fork_held(&stdio.descriptors(), |wanted| launcher.exec(&record, init, stdio, wanted))
+            Starter::fork_held(&stdio.descriptors(), |wanted| {
+                launcher.exec(&record, init, stdio, wanted).map(Launched::from)
+            })
         });
         let starter = starter.map_err(|error| {
             streams.disconnect(&mut cx.watch);
@@ -200,7 +202,7 @@ impl Execs {
         cx.watch.remove(starter.as_fd());
         let killed = report.is_none();
         let reply = match report.unwrap_or_else(|| Err(Refusal::killed())) {
-            Ok(started) => {
+            Ok(Launched { started, .. }) => {
                 let pid = started.pid;
                 exec.phase = Phase::Running(pid);
                 if let Some(master) = started.terminal

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::networking::Endpoint;
 use crate::monitor::protocol::{self, Failure};
 pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
@@ -34,13 +35,40 @@ impl Refusal {
     }
 }
 
+/// What a starter has made.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process.
+    pub started: Started,
+    /// Its connections to networks.
+    pub network: Network,
+}
+
+impl From<Started> for Launched {
+    /// With no network of its own.
+    fn from(started: Started) -> Self {
+        Self { started, network: Network::default() }
+    }
+}
+
+/// A container's connections to networks.
+#[derive(Debug, Default)]
+pub struct Network {
+    /// What they are.
+    pub endpoints: Vec<Endpoint>,
+    /// The namespace with the bridges, which its monitor keeps.
+    pub hub: Option<OwnedFd>,
+    /// Why it has no way out, if it should have one.
+    pub stranded: Option<String>,
+}
+
 /// An OCI runtime. All but [`Launcher::delete`] is called in a starter.
 pub trait Launcher: std::fmt::Debug {
     /// Mounts the root file system, creates the container and starts its process.
     ///
     /// # Errors
     /// Why it does not run; nothing of it remains.
-    fn start(&self, stdio: Stdio) -> Result<Started, Refusal>;
+    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal>;
 
     /// Starts another process in the running container, whose first one is `init`, as soon as it is wanted.
     ///
@@ -66,9 +94,13 @@ const NOTED: &[u8] = b"noted";
 const REPORT: usize = 64 * 1024;
 
 /// The descriptors that a report brings, in their order.
-fn parts(started: &Started) -> [&Option<OwnedFd>; 3] {
-    [&started.terminal, &started.rootfs, &started.mounts]
+fn parts(launched: &Launched) -> [&Option<OwnedFd>; 4] {
+    let started = &launched.started;
+    [&started.terminal, &started.rootfs, &started.mounts, &launched.network.hub]
 }
+
+/// A report: the process, which descriptors come with it, its connections, and why they lead nowhere.
+type Report = (i32, [bool; 4], Vec<Endpoint>, Option<String>);
 
 /// A forked starter at work.
 #[derive(Debug)]
@@ -93,7 +125,7 @@ impl Starter {
     ///
     /// `keep` are the descriptors that it needs of the monitor's. It has no others: it goes where a container's
     /// processes are.
-    pub fn fork(keep: &[RawFd], work: impl FnOnce() -> Result<Started, Refusal>) -> io::Result<Self> {
+    pub fn fork(keep: &[RawFd], work: impl FnOnce() -> Result<Launched, Refusal>) -> io::Result<Self> {
         Self::fork_with(keep, false, |_| work())
     }
 
@@ -101,7 +133,7 @@ impl Starter {
     /// wanted: until it is [told to go](Starter::go). False: it never will be, for this was dropped before.
     pub fn fork_held(
         keep: &[RawFd],
-        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Started, Refusal>,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Launched, Refusal>,
     ) -> io::Result<Self> {
         Self::fork_with(keep, true, work)
     }
@@ -109,7 +141,7 @@ impl Starter {
     fn fork_with(
         keep: &[RawFd],
         held: bool,
-        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Started, Refusal>,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<Launched, Refusal>,
     ) -> io::Result<Self> {
         let (ours, theirs) = fdpass::pair()?;
         let keep = [keep, &[theirs.as_raw_fd()]].concat();
@@ -129,14 +161,17 @@ impl Starter {
             // One that fails early is told to go all the same: what is sent to a socket that closes unread makes the
             // report unreadable.
             let _ = asked.get() || wanted();
-            let message = match &result {
-                Ok(started) => Ok((started.pid, parts(started).map(Option::is_some))),
+            let message: Result<Report, _> = match &result {
+                Ok(launched) => {
+                    let (network, there) = (&launched.network, parts(launched).map(Option::is_some));
+                    Ok((launched.started.pid, there, network.endpoints.clone(), network.stranded.clone()))
+                }
                 Err(refusal) => Err(refusal.clone()),
             };
             let fds = result.iter().flat_map(parts).flatten();
             let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
             let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
-            if let Ok((pid, _)) = message
+            if let Ok((pid, ..)) = message
                 && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
             {
                 let _ = spawn::kill(pid, spawn::SIGKILL);
@@ -157,17 +192,18 @@ impl Starter {
     }
 
     /// Takes the report; none if it was killed before it made one. `buf` is scratch space.
-    pub fn report(&self, buf: &mut [u8]) -> Option<Result<Started, Refusal>> {
+    pub fn report(&self, buf: &mut [u8]) -> Option<Result<Launched, Refusal>> {
         let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).ok().filter(|got| got.len > 0)?;
-        let report = protocol::parse::<Result<(i32, [bool; 3]), Refusal>>(&buf[..got.len]);
-        let (pid, there) = match report {
+        let report = protocol::parse::<Result<Report, Refusal>>(&buf[..got.len]);
+        let (pid, there, endpoints, stranded) = match report {
             Ok((Ok(started), _)) => started,
             Ok((Err(refusal), _)) => return Some(Err(refusal)),
             Err(error) => return Some(Err(Refusal::system(error))),
         };
         let mut fds = got.fds.into_iter();
-        let [terminal, rootfs, mounts] = there.map(|there| if there { fds.next() } else { None });
-        Some(Ok(Started { pid, terminal, rootfs, mounts }))
+        let [terminal, rootfs, mounts, hub] = there.map(|there| if there { fds.next() } else { None });
+        let started = Started { pid, terminal, rootfs, mounts };
+        Some(Ok(Launched { started, network: Network { endpoints, hub, stranded } }))
     }
 
     /// Tells it that what it started has been committed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::door::{Door, Waits};
 use super::execs::{Execs, FIRST};
-use super::launch::{Launcher, Refusal, Started, Starter};
+use super::launch::{Launched, Launcher, Refusal, Starter};
 use super::log::JsonLog;
 use super::settings::Settings;
 use super::streams::Streams;
@@ -19,6 +19,7 @@ use super::timers::Due;
 use super::watch::Role;
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
+use crate::network;
 use crate::runtime;
 use crate::state::container::{StateRecord, Status};
 use crate::state::{claim, ending, store};
@@ -76,13 +77,16 @@ pub struct Life {
     stop_told: bool,
     /// Its mount namespace, where its processes do not all end with the first one.
     mounts: Option<OwnedFd>,
+    /// The namespace with the bridges that it is connected to: open, so that it stays should its holder be killed.
+    hub: Option<OwnedFd>,
 }
 
 impl Life {
     /// That of a container that does not run.
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
-        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs: None, mounts: None, stop_told: false }
+        let (rootfs, mounts, hub) = (None, None, None);
+        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs, mounts, hub, stop_told: false }
     }
 
     /// Where it is.
@@ -96,6 +100,12 @@ impl Life {
             Phase::Running { pid } => Some(pid),
             _ => None,
         }
+    }
+
+    /// Whether it runs, and is connected to a network that leads anywhere.
+    pub fn leads_out(&self) -> bool {
+        let placed = self.state.endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
+        self.pid().is_some() && placed.filter_map(|placed| placed.gateway).next().is_some()
     }
 
     /// Its starter, if that works.
@@ -164,8 +174,8 @@ impl Life {
         };
         cx.watch.remove(starter.as_fd());
         match report {
-            Ok(started) => {
-                self.started(started, cx, door);
+            Ok(launched) => {
+                self.started(launched, cx, door);
                 cx.timers.cancel(Due::Kill);
                 if let Some(stop) = stop {
                     self.stop(stop, cx, door);
@@ -176,9 +186,13 @@ impl Life {
         starter.acknowledge();
     }
 
-    fn started(&mut self, started: Started, cx: &mut Context, door: &mut Door) {
+    fn started(&mut self, launched: Launched, cx: &mut Context, door: &mut Door) {
+        let Launched { started, network } = launched;
         let pid = started.pid;
-        (self.rootfs, self.mounts) = (started.rootfs, started.mounts);
+        (self.rootfs, self.mounts, self.hub) = (started.rootfs, started.mounts, network.hub);
+        if let Some(why) = network.stranded {
+            cx.files.complain(&why);
+        }
         if let Some(master) = started.terminal
             && let Err(error) = self.streams.take_terminal(master, &mut cx.watch)
         {
@@ -193,6 +207,7 @@ impl Life {
             finished_at: self.state.finished_at,
             exits: self.state.exits,
             kept: self.state.kept,
+            endpoints: network.endpoints,
             ..StateRecord::default()
         };
         let named = door.name_init(claim::Process { pid, start: state.pid_start }).map_err(|error| error.to_string());
@@ -200,6 +215,7 @@ impl Life {
             || ending::commit_start(&cx.files.home, &cx.files.id, &state).map_err(|error| error.to_string());
         if let Err(error) = named.and_then(|()| committed()) {
             take_back(pid);
+            network::release(&cx.files.home, &cx.files.id, &state.endpoints);
             return self.start_failed(&Refusal::system(error), cx, door);
         }
         self.state = state;
@@ -235,6 +251,7 @@ impl Life {
         self.state.exit_code = code;
         self.state.finished_at = time::now();
         self.state.exits += 1;
+        let endpoints = std::mem::take(&mut self.state.endpoints);
         // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 
@@ -245,6 +262,7 @@ impl Life {
         cx.files.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
 
         execs.end_all(cx);
+        network::release(&cx.files.home, &cx.files.id, &endpoints);
         self.clean_up(cx);
         self.persist_end(cx);
         door.answer_all(&Reply::Exited { code }, &mut cx.watch, |waits| matches!(waits, Waits::End));

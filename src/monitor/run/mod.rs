@@ -12,6 +12,7 @@
 //! children     processes that have ended, and whose they were
 //! life         the container: its phases, its record, its stop and its end
 //! execs        its further processes
+//! way_out      its network's way to the world
 //! door         monitor.sock, who is connected and what each waits for
 //! streams      a process's output and input, the clients attached to it, its log
 //! context      what all parts use: files, watched descriptors, deadlines, buffers
@@ -45,5 +46,6 @@ mod supervisor;
 mod tests;
 mod timers;
 mod watch;
+mod way_out;
 
 pub use setup::role;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::door::Door;
 use super::execs::Execs;
 use super::life::Life;
+use super::way_out::WayOut;
 
 /// One container's monitor.
 #[derive(Debug)]
@@ -16,4 +17,6 @@ pub struct Parts {
     pub life: Life,
     /// Its further processes.
     pub execs: Execs,
+    /// Its network's way out.
+    pub way_out: WayOut,
 }

@@ -16,6 +16,7 @@ use super::life::Life;
 use super::parts::Parts;
 use super::settings::Settings;
 use super::supervisor::Supervisor;
+use super::way_out::WayOut;
 use crate::holder;
 use crate::model::ids;
 use crate::monitor::client::{ANOTHER, READY};
@@ -128,7 +129,7 @@ fn prepare(
         door.admit(first, &mut cx.watch);
     }
     let life = Life::new(Settings::of(&record), launcher, state);
-    Supervisor::new(Parts { cx, door, life, execs: Execs::default() }).map(Some)
+    Supervisor::new(Parts { cx, door, life, execs: Execs::default(), way_out: WayOut::default() }).map(Some)
 }
 
 /// The lock; none if its holder listens. One that has it and does not listen is about to end: that is waited for.

@@ -94,6 +94,7 @@ impl Supervisor {
             Due::Listen => self.parts.door.listen_again(&mut self.parts.cx.watch),
             Due::Kill => self.parts.life.kill(&mut self.parts.cx, &mut self.parts.door),
             Due::LastWords(at) => self.parts.execs.no_more_words(at, &mut self.parts.cx),
+            Due::WayOut => self.parts.way_out.due(&mut self.parts.cx),
             Due::Expiry => {
                 if self.parts.cx.files.expire_execs(EXPIRY) {
                     self.parts.cx.timers.set(Due::Expiry, EXPIRY);
@@ -121,6 +122,8 @@ impl Supervisor {
                 Received::Nothing => {}
             },
             Role::Starter(at) => self.starter_ready(at),
+            Role::WayOut if self.parts.life.pid().is_some() => self.parts.way_out.ready(&mut self.parts.cx),
+            Role::WayOut => self.parts.way_out.forget(&mut self.parts.cx),
             Role::Output(at, stream) => {
                 // Who sees what it prints may take it for started, and signal it.
                 if at == MAIN && self.parts.life.starter().is_some() {
@@ -157,7 +160,7 @@ impl Supervisor {
     }
 
     fn lost(&mut self, loss: Loss) {
-        let Parts { life, execs, cx, door } = &mut self.parts;
+        let Parts { life, execs, cx, door, .. } = &mut self.parts;
         match loss {
             Loss::Exec(at, code) => execs.ended(at, code, cx),
             Loss::Container(code) => life.ended(code, execs, cx, door),
@@ -186,6 +189,9 @@ impl Supervisor {
     fn starter_ready(&mut self, at: usize) {
         let pid = if at == MAIN {
             self.parts.life.starter_ready(&mut self.parts.cx, &mut self.parts.door);
+            if self.parts.life.leads_out() {
+                self.parts.way_out.look(&mut self.parts.cx);
+            }
             self.parts.life.pid()
         } else {
             self.parts.execs.starter_ready(at, &mut self.parts.cx, &mut self.parts.door);

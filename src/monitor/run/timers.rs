@@ -15,6 +15,8 @@ pub enum Due {
     Kill,
     /// The output of the exec session at this place is not waited for any longer.
     LastWords(usize),
+    /// The containers' way out is looked at again.
+    WayOut,
     /// Records of exec sessions that ended long ago go.
     Expiry,
 }

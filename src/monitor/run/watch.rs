@@ -21,6 +21,8 @@ pub enum Role {
     Output(usize, usize),
     /// A session's standard input, or its terminal.
     Input(usize),
+    /// What the containers' way out is waited for by.
+    WayOut,
     /// The socket of a client attached to a session.
     Client(usize, RawFd),
 }

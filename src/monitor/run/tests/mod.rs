@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::launch::{Launcher, Refusal, Started, Stdio};
+use super::launch::{Launched, Launcher, Refusal, Started, Stdio};
 use super::setup;
 use crate::model::ids::random_id;
 use crate::monitor::client::{self, Connection, Error};
@@ -34,13 +34,13 @@ const HANG: &str = "hang";
 const PANIC: &str = "panic";
 
 impl Launcher for Plain {
-    fn start(&self, stdio: Stdio) -> Result<Started, Refusal> {
+    fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
         match self.0[0].as_str() {
             HANG => std::thread::sleep(Duration::from_secs(1000)),
-            PANIC => return run(&["true".to_owned()], stdio),
+            PANIC => return run(&["true".to_owned()], stdio).map(Launched::from),
             _ => {}
         }
-        run(&self.0, stdio)
+        run(&self.0, stdio).map(Launched::from)
     }
     fn exec(
         &self,
@@ -452,7 +452,7 @@ fn what_a_killed_monitor_never_noted_is_ended() {
             let _ = (&says).write_all(b"x");
             std::thread::sleep(Duration::from_millis(50));
             let child = Command::new("sleep").arg("100").stdout(held).spawn().map_err(Refusal::system)?;
-            Ok(Started::new(child.id().cast_signed(), None))
+            Ok(Started::new(child.id().cast_signed(), None).into())
         };
         let _starter = super::launch::Starter::fork(&keep, work).expect("fork");
         std::thread::sleep(Duration::from_secs(100));

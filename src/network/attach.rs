@@ -1,0 +1,107 @@
+//! A container's network namespace, made and connected before its program runs.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::error::{Error, Result};
+use super::hub::{self, Hub};
+use super::link::{self, LOOPBACK, Links, Pair};
+use super::plan::{Plan, leading, parse_mac};
+use super::record::Network;
+use super::way_out;
+use crate::holder;
+use crate::model::networking::Endpoint;
+use crate::state::container::ContainerRecord;
+use crate::state::paths::Home;
+use crate::sys::namespaces::{self, Kinds};
+
+/// What a connected container has.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its network namespace.
+    pub namespace: OwnedFd,
+    /// The user's network namespace, which it is connected to; to be kept open as long as the container runs.
+    pub hub: OwnedFd,
+    /// Why there is no way out, if there is none.
+    pub stranded: Option<String>,
+}
+
+/// Makes a network namespace for a container and connects it, and waits until there is a way out. This process is in that
+/// namespace from then on: it has to end afterwards.
+///
+/// # Errors
+/// The kernel refuses. What was made of it goes with this process.
+pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Attached> {
+    let leads_out = plan.connections.iter().any(|(network, _)| !network.internal);
+    let namespace = holder::network(home)?;
+    // In the host's namespace; it takes its time, which the rest fills.
+    let started = if leads_out { way_out::start(home) } else { Ok(()) };
+    let mut hub = hub::enter(namespace)?;
+    let awaited = way_out::Awaited::new(&mut hub.links)?;
+    let mut bridges = Vec::with_capacity(plan.connections.len());
+    for (network, _) in &plan.connections {
+        bridges.push(hub.bridge(home, network)?);
+    }
+    namespaces::unshare(Kinds::CLONE_NEWNET).map_err(Error::at("cannot make a network namespace"))?;
+    let namespace: OwnedFd =
+        fs::File::open("/proc/thread-self/ns/net").map_err(Error::at("cannot open the network namespace"))?.into();
+    let mut own = Links::here().map_err(Error::at("netlink"))?;
+    let mut steps = vec![link::up(LOOPBACK)];
+    for (n, ((network, endpoint), bridge)) in plan.connections.iter().zip(bridges).enumerate() {
+        // Behind the loopback interface, the only one so far.
+        let index = LOOPBACK + 1 + u32::try_from(n).unwrap_or_default();
+        connect(&mut hub, network, endpoint, bridge, index, &namespace)?;
+        if endpoint.v6.is_none() {
+            // Before it is up, or it would give itself an address. It is no error that a kernel does not have it at all.
+            let _ = hub::sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface), "1");
+        }
+        steps.push(link::up(index));
+        let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
+        steps.extend(placed.map(|placed| link::address(index, placed.address, placed.prefix)));
+    }
+    for ipv6 in [false, true] {
+        let of = |at: usize| {
+            let endpoint = &plan.connections[at].1;
+            if ipv6 { endpoint.v6 } else { endpoint.v4 }
+        };
+        let leading = leading(record, plan, ipv6).and_then(|at| Some((at, of(at)?.gateway?)));
+        steps.extend(
+            leading.map(|(at, gateway)| {
+                link::default_route(LOOPBACK + 1 + u32::try_from(at).unwrap_or_default(), gateway)
+            }),
+        );
+    }
+    own.take(steps).map_err(Error::at("cannot configure the container's network"))?;
+    let waited = started.and_then(|()| if leads_out { awaited.wait(home, &mut hub.links) } else { Ok(()) });
+    Ok(Attached { namespace, hub: hub.namespace, stranded: waited.err().map(|err| err.to_string()) })
+}
+
+fn connect(
+    hub: &mut Hub,
+    network: &Network,
+    endpoint: &Endpoint,
+    bridge: u32,
+    index: u32,
+    namespace: &OwnedFd,
+) -> Result<()> {
+    let outside = format!("veth{}", &endpoint.id[..8]);
+    let mac =
+        parse_mac(&endpoint.mac).ok_or_else(|| Error::Invalid(format!("invalid MAC address {}", endpoint.mac)))?;
+    let pair = Pair {
+        bridge,
+        outside: &outside,
+        inside: &endpoint.interface,
+        index,
+        namespace: namespace.as_fd(),
+        mac,
+        mtu: network.mtu(),
+    };
+    let failed = || Error::at(format!("cannot connect to network {}", network.name));
+    hub.links.take(vec![link::pair(&pair)]).map_err(failed())?;
+    if !network.icc() {
+        let port = hub.links.find(&outside).map_err(failed())?;
+        let (port, _) = port.ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
+        hub.links.take(vec![link::apart(port)]).map_err(failed())?;
+    }
+    Ok(())
+}

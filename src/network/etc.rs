@@ -1,0 +1,175 @@
+//! The three files of /etc that a container gets: `hostname`, `hosts`, `resolv.conf`.
+
+use std::fs;
+
+use super::error::{Error, Result};
+use super::plan::is_network;
+use super::{resolvers, way_out};
+use crate::model::networking::Endpoint;
+use crate::state;
+use crate::state::atomic::{self, Durability};
+use crate::state::container::ContainerRecord;
+use crate::state::paths::Home;
+
+/// Writes them, anew at each start: addresses change, and so do the host's name servers.
+///
+/// They are written in place of nothing: a mounted file must keep its inode, and each start mounts anew.
+///
+/// # Errors
+/// Those of the file system; a host's address that is none.
+pub fn write(home: &Home, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<()> {
+    let mode = record.host_config.network_mode.as_str();
+    if let Some(other) = mode.strip_prefix("container:") {
+        return share(home, record, other);
+    }
+    let paths = home.container(&record.id);
+    let dir = paths.data.join("etc");
+    fs::create_dir_all(&dir).map_err(state::Error::at(&dir))?;
+    let host_file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let host = (mode == "host").then(|| host_file("/etc/hosts"));
+    let files = [
+        ("hostname", format!("{}\n", record.config.hostname)),
+        ("hosts", hosts(record, endpoints, host.as_deref())?),
+        ("resolv.conf", resolv_conf(record, &host_file("/etc/resolv.conf"))),
+    ];
+    for (name, text) in files {
+        // World-readable whatever the umask: the container's user may be another one.
+        let path = paths.etc(name);
+        atomic::write(&path, text.as_bytes(), Durability::Process)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(&path, mode).map_err(state::Error::at(&path))?;
+    }
+    Ok(())
+}
+
+/// A container in another one's network has the other one's files.
+fn share(home: &Home, record: &ContainerRecord, other: &str) -> Result<()> {
+    let (own, other) = (home.container(&record.id), home.container(other));
+    let dir = own.data.join("etc");
+    fs::create_dir_all(&dir).map_err(state::Error::at(&dir))?;
+    for name in ["hostname", "hosts", "resolv.conf"] {
+        let _ = fs::remove_file(own.etc(name));
+        fs::hard_link(other.etc(name), own.etc(name)).map_err(state::Error::at(&own.etc(name)))?;
+    }
+    Ok(())
+}
+
+/// The name by which programs reach the host, as Docker's desktop edition has it.
+const HOST: &str = "host.docker.internal";
+
+/// `host` is the text of the host's own file, if the container has the host's network.
+fn hosts(record: &ContainerRecord, endpoints: &[Endpoint], host: Option<&str>) -> Result<String> {
+    let mut text = host.map_or_else(
+        || {
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+             ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+                .to_owned()
+        },
+        |host| format!("{}\n", host.trim_end()),
+    );
+    let leads_out = is_network(&record.host_config.network_mode);
+    let host_address = if leads_out { way_out::HOST.to_string() } else { "127.0.0.1".to_owned() };
+    let extra = record.host_config.extra_hosts.iter().flatten();
+    let extra = extra.map(|entry| {
+        let bad = || Error::Invalid(format!("bad format for add-host: \"{entry}\""));
+        entry.split_once(':').ok_or_else(bad)
+    });
+    let extra = extra.collect::<Result<Vec<_>>>()?;
+    for (name, address) in &extra {
+        let address = if *address == "host-gateway" { &host_address } else { address.trim() };
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    if leads_out && !extra.iter().any(|(name, _)| *name == HOST) {
+        text.push_str(&format!("{host_address}\t{HOST}\n"));
+    }
+    if host.is_none() && !record.config.hostname.is_empty() {
+        let name = &record.config.hostname;
+        let full = match record.config.domainname.as_str() {
+            "" => String::new(),
+            domain => format!("{name}.{domain} "),
+        };
+        let own = endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
+        let own: Vec<String> = own.map(|placed| placed.address.to_string()).collect();
+        let nowhere = ["127.0.1.1".to_owned()];
+        for address in if own.is_empty() { &nowhere[..] } else { &own } {
+            text.push_str(&format!("{address}\t{full}{name}\n"));
+        }
+    }
+    Ok(text)
+}
+
+fn resolv_conf(record: &ContainerRecord, host: &str) -> String {
+    let config = &record.host_config;
+    let leads_out = is_network(&config.network_mode);
+    let words = |key: &str| resolvers::words(host, key);
+    let own = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
+    let or = |list: Option<Vec<String>>, key: &str| {
+        list.unwrap_or_else(|| words(key).into_iter().map(str::to_owned).collect())
+    };
+    let mut text = String::new();
+    let servers = match own(&config.dns) {
+        Some(servers) => servers,
+        None if leads_out => match resolvers::reachable(host) {
+            // They are asked through the way out.
+            none if none.is_empty() => vec![way_out::RESOLVER.to_string()],
+            servers => servers.into_iter().map(str::to_owned).collect(),
+        },
+        None => words("nameserver").into_iter().map(str::to_owned).collect(),
+    };
+    for server in servers {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    let search = or(own(&config.dns_search), "search");
+    // A lone dot asks for no search domain at all.
+    if !search.is_empty() && search != ["."] {
+        text.push_str(&format!("search {}\n", search.join(" ")));
+    }
+    let options = or(own(&config.dns_options), "options");
+    if !options.is_empty() {
+        text.push_str(&format!("options {}\n", options.join(" ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::networking::Placed;
+
+    #[test]
+    fn the_request_goes_before_the_host() {
+        let mut record = ContainerRecord::default();
+        let host = "# comment\nnameserver 10.0.0.1\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n";
+        let rest = "search a b\noptions ndots:2\n";
+        assert_eq!(resolv_conf(&record, host), format!("nameserver 10.0.0.1\n{rest}"));
+        let only_local = "nameserver 127.0.0.53\nnameserver ::1\n";
+        assert_eq!(resolv_conf(&record, only_local), "nameserver 169.254.2.3\n");
+        record.host_config.network_mode = "host".into();
+        assert_eq!(resolv_conf(&record, only_local), only_local);
+        record.host_config.dns = Some(vec!["1.1.1.1".into()]);
+        record.host_config.dns_search = Some(vec![".".into()]);
+        assert_eq!(resolv_conf(&record, host), "nameserver 1.1.1.1\noptions ndots:2\n");
+    }
+
+    #[test]
+    fn hosts_are_lines() {
+        let mut record = ContainerRecord::default();
+        record.config.hostname = "web".into();
+        record.host_config.extra_hosts = Some(vec!["db:10.1.2.3".into(), "six:::2".into(), "up:host-gateway".into()]);
+        let placed = Placed { address: "172.17.0.2".parse().expect("address"), prefix: 16, gateway: None };
+        let endpoint = Endpoint {
+            network: "bridge".into(),
+            network_id: "b".into(),
+            id: "e".into(),
+            interface: "eth0".into(),
+            mac: String::new(),
+            v4: Some(placed),
+            v6: None,
+        };
+        let text = hosts(&record, &[endpoint], None).expect("fine");
+        let end = "10.1.2.3\tdb\n::2\tsix\n169.254.2.2\tup\n169.254.2.2\thost.docker.internal\n172.17.0.2\tweb\n";
+        assert!(text.ends_with(end), "{text}");
+        record.host_config.network_mode = "none".into();
+        assert!(hosts(&record, &[], None).expect("fine").ends_with("127.0.0.1\tup\n127.0.1.1\tweb\n"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Which networks a container joins, with which addresses: chosen before anything of the kernel's is made.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
+use super::error::Result;
+use super::record::{BRIDGE, Network};
+use super::{hub, lease, store};
+use crate::model::ids::random_id;
+use crate::model::networking::{Endpoint, EndpointSettings, Placed};
+use crate::state::container::ContainerRecord;
+use crate::state::paths::Home;
+
+/// A container's connections to be: their addresses are taken.
+#[derive(Debug)]
+pub struct Plan {
+    /// In the order of their interfaces, each with its network.
+    pub(super) connections: Vec<(Network, Endpoint)>,
+}
+
+impl Plan {
+    /// The connections as they will be.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.connections.iter().map(|(_, endpoint)| endpoint.clone()).collect()
+    }
+}
+
+/// Whether a network mode means a network: neither the host's, nor none, nor another container's.
+pub fn is_network(mode: &str) -> bool {
+    !matches!(mode, "none" | "host") && !mode.starts_with("container:")
+}
+
+/// Takes the addresses that a container needs; none for one that joins no network.
+///
+/// # Errors
+/// A network is not there any more; an address is taken, or none is left. Then nothing is taken.
+pub fn plan(home: &Home, record: &ContainerRecord) -> Result<Option<Plan>> {
+    if !is_network(&record.host_config.network_mode) {
+        return Ok(None);
+    }
+    let mut connections = Vec::new();
+    for (name, settings) in connections_of(record) {
+        let made = store::find(home, id_or_name(&name, &settings))
+            .and_then(|network| Ok((endpoint(home, &network, &record.id, &settings, connections.len())?, network)));
+        match made {
+            Ok((endpoint, network)) => connections.push((network, endpoint)),
+            Err(err) => {
+                let taken: Vec<Endpoint> = connections.into_iter().map(|(_, endpoint)| endpoint).collect();
+                release(home, &record.id, &taken);
+                return Err(err);
+            }
+        }
+    }
+    Ok(Some(Plan { connections }))
+}
+
+/// By which a record tells a network: the id of one that was there when it was connected.
+fn id_or_name<'a>(name: &'a str, settings: &'a EndpointSettings) -> &'a str {
+    if settings.network_id.is_empty() { name } else { &settings.network_id }
+}
+
+/// The connections that a record asks for, the one of its network mode first.
+fn connections_of(record: &ContainerRecord) -> Vec<(String, EndpointSettings)> {
+    let mode = match record.host_config.network_mode.as_str() {
+        "" | "default" => BRIDGE,
+        mode => mode,
+    };
+    let mut asked: Vec<(String, EndpointSettings)> = record
+        .endpoints
+        .iter()
+        .filter(|(name, _)| *name != "default")
+        .map(|(name, ep)| (name.clone(), ep.clone()))
+        .collect();
+    if asked.is_empty() {
+        asked.push((mode.to_owned(), EndpointSettings::default()));
+    }
+    asked.sort_by_key(|(name, settings)| !(name == mode || settings.network_id == mode));
+    asked
+}
+
+/// A connection with its addresses taken.
+fn endpoint(home: &Home, network: &Network, owner: &str, asked: &EndpointSettings, n: usize) -> Result<Endpoint> {
+    let ipam = asked.ipam_config.clone().unwrap_or_default();
+    let mut made = Endpoint {
+        network: network.name.clone(),
+        network_id: network.id.clone(),
+        id: random_id(),
+        interface: format!("eth{n}"),
+        mac: String::new(),
+        v4: None,
+        v6: None,
+    };
+    let _lock = lease::lock(home, &network.id)?;
+    let wanted = |text: &str| text.parse::<IpAddr>().ok();
+    let v4 = network.ipv4.then(|| place(home, network, owner, false, wanted(&ipam.ipv4_address))).transpose()?;
+    made.v4 = v4;
+    let v6 = network.ipv6.then(|| place(home, network, owner, true, wanted(&ipam.ipv6_address))).transpose();
+    made.v6 = match v6 {
+        Err(err) => {
+            release(home, owner, &[made]);
+            return Err(err);
+        }
+        Ok(v6) => v6,
+    };
+    made.mac = match asked.mac_address.as_str() {
+        "" => mac_text(made.v4.or(made.v6).map_or([2, 0x42, 0, 0, 0, 2], |placed| hub::mac(placed.address))),
+        asked => asked.to_owned(),
+    };
+    Ok(made)
+}
+
+fn place(home: &Home, network: &Network, owner: &str, ipv6: bool, wanted: Option<IpAddr>) -> Result<Placed> {
+    let (address, subnet) = lease::take(home, network, owner, ipv6, wanted)?;
+    let pool = network.pools_of(ipv6).find(|pool| pool.subnet == subnet);
+    let gateway = pool.map(|pool| pool.gateway).filter(|_| !network.internal);
+    Ok(Placed { address, prefix: subnet.prefix(), gateway })
+}
+
+/// Gives a container's addresses back.
+pub fn release(home: &Home, owner: &str, endpoints: &[Endpoint]) {
+    for endpoint in endpoints {
+        for placed in [endpoint.v4, endpoint.v6].into_iter().flatten() {
+            lease::give_back(home, &endpoint.network_id, placed.address, owner);
+        }
+    }
+}
+
+/// A hardware address as Docker writes it.
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Reads a hardware address with colons, hyphens or points.
+pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect();
+    let bytes: Vec<u8> =
+        (0..digits.len()).step_by(2).map_while(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect();
+    bytes.try_into().ok()
+}
+
+/// The place of the connection whose gateway leads out, by version of IP.
+pub(super) fn leading(record: &ContainerRecord, plan: &Plan, ipv6: bool) -> Option<usize> {
+    let priority = |network: &Network| {
+        let asked = record.endpoints.get(&network.name).or_else(|| record.endpoints.get(&network.id));
+        asked.map_or(0, |endpoint| endpoint.gw_priority)
+    };
+    let placed = |endpoint: &Endpoint| if ipv6 { endpoint.v6 } else { endpoint.v4 };
+    let leads = plan.connections.iter().enumerate();
+    let leads = leads.filter(|(_, (_, endpoint))| placed(endpoint).is_some_and(|placed| placed.gateway.is_some()));
+    let best = leads.min_by_key(|(_, (network, _))| (Reverse(priority(network)), network.name.clone()));
+    best.map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses_are_read() {
+        let mac = [2, 0x42, 0xac, 0x11, 0, 2];
+        for text in ["02:42:ac:11:00:02", "02-42-AC-11-00-02", "0242.ac11.0002"] {
+            assert_eq!(parse_mac(text), Some(mac), "{text}");
+        }
+        assert_eq!(mac_text(mac), "02:42:ac:11:00:02");
+        for text in ["", "02:42:ac:11:00", "zz:42:ac:11:00:02", "é2:42:ac:11:00:02"] {
+            assert_eq!(parse_mac(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_mode_network_comes_first() {
+        let mut record = ContainerRecord::default();
+        assert_eq!(connections_of(&record)[0].0, "bridge");
+        record.host_config.network_mode = "web".to_owned();
+        for name in ["a", "web", "z"] {
+            record.endpoints.insert(name.to_owned(), EndpointSettings::default());
+        }
+        let names: Vec<String> = connections_of(&record).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["web", "a", "z"]);
+    }
+}

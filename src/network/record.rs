@@ -1,0 +1,94 @@
+//! A network's record.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::subnet::Subnet;
+use crate::model::time::Nanos;
+
+/// The name of the default network.
+pub const BRIDGE: &str = "bridge";
+/// The id of the default network; the same for everybody, for there is one of it for each user.
+pub const BRIDGE_ID: &str = "b71d6e0c53fa5c4e1e1c0d3f6a9b27841c5fd07e2a90b36c8f4d1e75a2c93f08";
+/// The id of the network `host`.
+pub const HOST_ID: &str = "40573e2d8c1b6fa97405dce8213f9ab650e7c41d92a38b6f0e5d7c1a84b29f63";
+/// The id of the network `none`.
+pub const NONE_ID: &str = "a0e5d7c38b1f4926c0d3e8a75f19b4627d0c8e3a51f96b24d7e0a3c85b1f9426";
+
+/// The largest packets of a network that asks for no size: what the way out can take, so that what leaves by TCP goes
+/// in large pieces.
+const MTU: u32 = 65520;
+
+/// A network: what was asked for, made whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created: Nanos,
+    /// `bridge`, `host`, `null`.
+    pub driver: String,
+    /// Whether its containers get IPv4 addresses.
+    pub ipv4: bool,
+    /// Whether its containers get IPv6 addresses.
+    pub ipv6: bool,
+    /// Whether it leads nowhere else.
+    pub internal: bool,
+    /// Of a swarm's networks; recorded.
+    pub attachable: bool,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options of the address management; recorded.
+    pub ipam_options: Option<BTreeMap<String, String>>,
+    /// Where its addresses come from.
+    pub pools: Vec<Pool>,
+}
+
+/// A subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// Where in it containers' addresses are chosen; none: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Subnet>,
+    /// The bridge's address.
+    pub gateway: IpAddr,
+    /// Whether the gateway was asked for.
+    #[serde(default)]
+    pub gateway_given: bool,
+    /// Addresses that others have, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub auxiliary: BTreeMap<String, IpAddr>,
+}
+
+impl Network {
+    /// The bridge's interface.
+    pub fn interface(&self) -> String {
+        let named = self.options.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
+        named.cloned().unwrap_or_else(|| format!("br-{}", &self.id[..12]))
+    }
+
+    /// The largest packet, in bytes.
+    pub fn mtu(&self) -> u32 {
+        let asked = self.options.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok());
+        asked.filter(|mtu| (68..=MTU).contains(mtu)).unwrap_or(MTU)
+    }
+
+    /// Whether its containers reach each other.
+    pub fn icc(&self) -> bool {
+        self.options.get("com.docker.network.bridge.enable_icc").is_none_or(|value| value != "false")
+    }
+
+    /// Its pools of one version of IP.
+    pub fn pools_of(&self, ipv6: bool) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(move |pool| pool.subnet.is_ipv6() == ipv6)
+    }
+}
