@@ -3,10 +3,13 @@
 use super::error::ApiError;
 use super::types::containers::{Inspect, Summary};
 use super::types::images::{ContainerOnly, ImageConfig, ImageInspect, ImageSummary};
+use super::types::networks::CreateNetwork;
 use super::version::ApiVersion;
 use crate::engine::containers::CreateRequest;
+use crate::engine::networks::is_predefined;
 use crate::model::config::ContainerConfig;
 use crate::model::filters::Filters;
+use crate::model::ids::short;
 use crate::model::mount::Mount;
 use crate::model::networking::{EndpointSettings, NetworkingConfig};
 
@@ -58,8 +61,21 @@ pub fn usage_shape(version: ApiVersion, verbose: bool) -> UsageShape {
     UsageShape { lists: !(sums && verbose), sums, items: verbose }
 }
 
-/// Up to 1.51 an inspection repeats the addresses in the default network beside the list of networks.
+/// Up to 1.51 an inspection repeats the addresses in the default network beside the list of networks; before 1.45 the
+/// aliases in the user's own networks have the container's short id and its host name among them.
 pub fn container_inspect(version: ApiVersion, mut inspect: Inspect) -> Inspect {
+    if version < ApiVersion(45) {
+        let own = [short(&inspect.id).to_owned(), inspect.config.hostname.clone()];
+        let networks = inspect.network_settings.networks.iter_mut().filter(|(name, _)| !is_predefined(name));
+        for (_, settings) in networks {
+            let aliases = settings.aliases.get_or_insert_default();
+            for name in &own {
+                if !name.is_empty() && !aliases.contains(name) {
+                    aliases.push(name.clone());
+                }
+            }
+        }
+    }
     if version >= ApiVersion(52) {
         inspect.network_settings.flat = None;
     }
@@ -165,6 +181,25 @@ fn create_networks(version: ApiVersion, networking: &mut NetworkingConfig) -> Re
         endpoints.values_mut().flatten().for_each(|endpoint| endpoint.gw_priority = 0);
     }
     Ok(())
+}
+
+/// Before 1.48 a network cannot be without IPv4.
+pub fn create_network(version: ApiVersion, body: &mut CreateNetwork) {
+    if version < ApiVersion(48) {
+        body.enable_ipv4 = None;
+    }
+}
+
+/// Before 1.48 no connection goes before others; before 1.54 one of a container that exists has no hardware address of
+/// its own choice.
+pub fn connection(version: ApiVersion, mut settings: EndpointSettings) -> EndpointSettings {
+    if version < ApiVersion(48) {
+        settings.gw_priority = 0;
+    }
+    if version < ApiVersion(54) {
+        settings.mac_address.clear();
+    }
+    settings
 }
 
 /// From 1.48 on a volume driver for the whole container is not for mount objects, which is told.

@@ -56,7 +56,6 @@ pub fn items() -> Vec<Item> {
         items.push(id_helper("newgidmap"));
     }
     items.extend([overlay(), cgroups(uid), runtime_dir(uid), program("pasta", Verdict::Lacking, "passt", "passt")]);
-    items.push(program("nft", Verdict::Lacking, "nftables", "nftables"));
     items.push(tun());
     if !uid.is_root() {
         items.push(systemd_user());

@@ -112,10 +112,7 @@ fn join(home: &Home, users: &Lock) -> Result<(), Error> {
 /// # Errors
 /// The kernel gives no network namespaces; the holder cannot be replaced.
 pub fn network(home: &Home) -> Result<OwnedFd, Error> {
-    let opened = || {
-        let holder = find::holder(home)?;
-        namespaces::open(holder.pid, "net").ok().filter(|_| holder.is_alive())
-    };
+    let opened = || found_network(home);
     let found = opened().map_or_else(
         || {
             let _making = Lock::exclusive(&home.holder().join("making"))?;
@@ -136,6 +133,12 @@ pub fn network(home: &Home) -> Result<OwnedFd, Error> {
         )),
         false => Ok(found),
     }
+}
+
+/// The same, if there is a holder. This process may have threads.
+pub fn found_network(home: &Home) -> Option<OwnedFd> {
+    let holder = find::holder(home)?;
+    namespaces::open(holder.pid, "net").ok().filter(|_| holder.is_alive())
 }
 
 /// Joins the holder's user namespace, if there is a holder.

@@ -9,6 +9,7 @@ use super::error::{Error, Result};
 use super::link::{self, LOOPBACK, Links, Mac};
 use super::record::Network;
 use super::{firewall, lease, way_out};
+use crate::holder;
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
 
@@ -93,6 +94,25 @@ impl Hub {
             }
         }
         firewall::set(way_out::INTERFACE)
+    }
+}
+
+/// Takes a network's bridge away, which nobody uses.
+pub fn clear(home: &Home, network: &Network) {
+    if let Some(namespace) = holder::found_network(home) {
+        let name = network.interface();
+        // A thread of its own, for there is no way back from the namespace.
+        let cleared = std::thread::spawn(move || -> Result<()> {
+            let failed = || Error::at(format!("cannot remove the bridge {name}"));
+            let mut hub = enter(namespace)?;
+            if let Some((index, _)) = hub.links.find(&name).map_err(failed())? {
+                hub.links.take(vec![link::gone(index)]).map_err(failed())?;
+            }
+            Ok(())
+        });
+        if let Ok(Err(err)) = cleared.join() {
+            tracing::warn!(network = %network.id, "{err}");
+        }
     }
 }
 

@@ -17,10 +17,16 @@ use crate::state;
 use crate::state::claim::{Claim, Process};
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
+use crate::sys::tree;
 
 /// The directory of what a network has until the next reboot.
 pub fn dir(home: &Home, network: &str) -> PathBuf {
     home.live_networks().join(network)
+}
+
+/// Removes what a network that is no more had until the next reboot. Who waits for its lock finds it gone.
+pub fn forget(home: &Home, network: &str) {
+    let _ = tree::remove(&dir(home, network));
 }
 
 /// A network's lock: held while an address is chosen, or its bridge is made.
@@ -110,6 +116,16 @@ fn lives(home: &Home, id: &str) -> bool {
             || Claim::read(&paths).init.is_some_and(Process::lives))
 }
 
+/// The containers that have an address of a network, running or about to run. The caller holds the network's [`lock`].
+pub fn owners(home: &Home, network: &str) -> Vec<String> {
+    let entries = fs::read_dir(dir(home, network)).into_iter().flatten().flatten();
+    let owners = entries.filter_map(|entry| fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok());
+    let mut owners: Vec<String> = owners.filter(|owner| lives(home, owner)).collect();
+    owners.sort();
+    owners.dedup();
+    owners
+}
+
 /// Gives back an address that a container has.
 pub fn give_back(home: &Home, network: &str, address: IpAddr, owner: &str) {
     let link = dir(home, network).join(address.to_string());
@@ -131,7 +147,7 @@ mod tests {
         let subnet: Subnet = "10.0.0.0/29".parse().expect("subnet");
         let (gateway, kept) = (subnet.nth(1).expect("first"), subnet.nth(3).expect("third"));
         let auxiliary = [("printer".to_owned(), kept)].into();
-        let pools = vec![Pool { subnet, range: None, gateway, gateway_given: true, auxiliary }];
+        let pools = vec![Pool { subnet, range: None, gateway, given: false, auxiliary }];
         let network = Network { id: random_id(), name: "n".into(), pools, ..Network::default() };
         let _lock = lock(&home, &network.id).expect("lock");
         let owner = || {
@@ -156,6 +172,7 @@ mod tests {
         let (_third_lock, third) = owner();
         assert_eq!(take(&third, None).expect("free"), "10.0.0.2");
         let (_fourth_lock, fourth) = owner();
+        assert_eq!(owners(&home, &network.id).len(), 2);
         assert_eq!(take(&fourth, None).expect("free"), "10.0.0.5");
         assert!(take(&random_id(), None).expect_err("refused").to_string().contains("no available IPv4 addresses"));
         give_back(&home, &network.id, "10.0.0.4".parse().expect("address"), &third);

@@ -183,6 +183,13 @@ pub fn up(index: u32) -> Step {
     Step { message: RouteNetlinkMessage::SetLink(link), flags: 0 }
 }
 
+/// An interface goes.
+pub fn gone(index: u32) -> Step {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    Step { message: RouteNetlinkMessage::DelLink(link), flags: 0 }
+}
+
 /// An interface gets an address, or keeps it.
 pub fn address(index: u32, address: IpAddr, prefix: u8) -> Step {
     let mut message = AddressMessage::default();

@@ -44,7 +44,7 @@ mod hub;
 mod lease;
 mod link;
 mod plan;
-mod pool;
+pub mod pool;
 pub mod record;
 mod resolvers;
 pub mod store;
@@ -52,4 +52,6 @@ pub mod way_out;
 
 pub use attach::attach;
 pub use error::Error;
-pub use plan::{Plan, plan, release};
+pub use hub::clear;
+pub use lease::{forget, lock, owners};
+pub use plan::{Plan, is_network, plan, release};

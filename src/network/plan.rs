@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::record::{BRIDGE, Network};
 use super::{hub, lease, store};
 use crate::model::ids::random_id;
@@ -91,6 +91,10 @@ fn endpoint(home: &Home, network: &Network, owner: &str, asked: &EndpointSetting
         v6: None,
     };
     let _lock = lease::lock(home, &network.id)?;
+    // Its removal takes the same lock.
+    if !store::is_there(home, &network.id) {
+        return Err(Error::NotFound(network.name.clone()));
+    }
     let wanted = |text: &str| text.parse::<IpAddr>().ok();
     let v4 = network.ipv4.then(|| place(home, network, owner, false, wanted(&ipam.ipv4_address))).transpose()?;
     made.v4 = v4;

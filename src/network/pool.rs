@@ -1,7 +1,7 @@
 //! Subnets for networks that ask for none.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::error::{Error, Result};
 use crate::model::subnet::Subnet;
@@ -27,6 +27,15 @@ pub fn choose_ipv4(taken: &[Subnet]) -> Result<Subnet> {
         .flatten()
         .find(free)
         .ok_or_else(|| Error::Forbidden("all predefined address pools have been fully subnetted".to_owned()))
+}
+
+/// A subnet of IPv6, of addresses that are this network's own wherever it is: `random` says which.
+pub fn choose_ipv6(taken: &[Subnet], random: &[u8]) -> Option<Subnet> {
+    let mut bytes = [0; 16];
+    bytes[0] = 0xfd;
+    bytes[1..8].iter_mut().zip(random).for_each(|(to, from)| *to = *from);
+    let subnet = Subnet::of(IpAddr::from(bytes), 64)?;
+    (!taken.iter().any(|other| other.overlaps(subnet))).then_some(subnet)
 }
 
 /// Where the host's own routes lead, but for the default one. To be asked for in the host's network namespace.
@@ -66,5 +75,8 @@ mod tests {
         assert!(!first.overlaps(second));
         let all = ["172.16.0.0/12", "192.168.0.0/16"].map(|text| text.parse().expect("subnet"));
         assert!(choose_ipv4(&all).is_err());
+        let own = choose_ipv6(&[], &[1, 2, 3, 4, 5, 6, 7]).expect("free");
+        assert_eq!(own.to_string(), "fd01:203:405:607::/64");
+        assert_eq!(choose_ipv6(&[own], &[1, 2, 3, 4, 5, 6, 7]), None);
     }
 }

@@ -61,15 +61,20 @@ pub struct Pool {
     pub range: Option<Subnet>,
     /// The bridge's address.
     pub gateway: IpAddr,
-    /// Whether the gateway was asked for.
+    /// Whether it was asked for.
     #[serde(default)]
-    pub gateway_given: bool,
+    pub given: bool,
     /// Addresses that others have, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub auxiliary: BTreeMap<String, IpAddr>,
 }
 
 impl Network {
+    /// Whether it is one that every user has.
+    pub fn is_predefined(&self) -> bool {
+        [BRIDGE_ID, HOST_ID, NONE_ID].contains(&self.id.as_str())
+    }
+
     /// The bridge's interface.
     pub fn interface(&self) -> String {
         let named = self.options.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());

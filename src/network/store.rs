@@ -24,6 +24,12 @@ fn path(home: &Home, id: &str) -> PathBuf {
 /// # Errors
 /// Those of the file system.
 pub fn changing(home: &Home) -> Result<Lock> {
+    // Who has the lock finds it made: to make it takes the lock.
+    default_bridge(home)?;
+    lock(home)
+}
+
+fn lock(home: &Home) -> Result<Lock> {
     fs::create_dir_all(home.networks()).map_err(state::Error::at(&home.networks()))?;
     Ok(Lock::exclusive(&home.networks().join("lock"))?)
 }
@@ -50,6 +56,25 @@ pub fn load(home: &Home, id: &str) -> Result<Network> {
 /// Those of the file system.
 pub fn save(home: &Home, network: &Network) -> Result<()> {
     Ok(atomic::write_json(&path(home, &network.id), network, Durability::Disk)?)
+}
+
+/// Takes a network's record away. The caller holds the lock of [`changing`], and that of its leases.
+///
+/// # Errors
+/// Not found; those of the file system.
+pub fn remove(home: &Home, id: &str) -> Result<()> {
+    match fs::remove_file(path(home, id)) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound(id.to_owned())),
+        other => {
+            other.map_err(state::Error::at(&path(home, id)))?;
+            Ok(atomic::sync(&[&home.networks()])?)
+        }
+    }
+}
+
+/// Whether a network is there still. The default one always is.
+pub fn is_there(home: &Home, id: &str) -> bool {
+    id == BRIDGE_ID || path(home, id).exists()
 }
 
 /// Every network, the predefined ones among them, in no order. One whose record cannot be read is left out.
@@ -100,7 +125,7 @@ fn default_bridge(home: &Home) -> Result<Network> {
         Err(state::Error::Missing(_)) => {}
         other => return Ok(other?),
     }
-    let _changing = changing(home)?;
+    let _lock = lock(home)?;
     match atomic::read_json(&file) {
         Err(state::Error::Missing(_)) => {}
         other => return Ok(other?),
@@ -109,7 +134,7 @@ fn default_bridge(home: &Home) -> Result<Network> {
     let gateway = subnet.nth(1).unwrap_or(subnet.address());
     let mut network = without_addresses(BRIDGE, BRIDGE_ID, "bridge");
     network.created = time::now();
-    network.pools = vec![Pool { subnet, range: None, gateway, gateway_given: true, auxiliary: Default::default() }];
+    network.pools = vec![Pool { subnet, range: None, gateway, given: false, auxiliary: Default::default() }];
     let options = [
         ("com.docker.network.bridge.default_bridge", "true"),
         ("com.docker.network.bridge.enable_icc", "true"),

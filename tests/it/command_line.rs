@@ -77,7 +77,6 @@ fn check_tells_item_by_item() {
         "cgroups",
         "XDG_RUNTIME_DIR",
         "pasta",
-        "nft",
         "linger",
     ] {
         let line =

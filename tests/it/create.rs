@@ -94,8 +94,8 @@ fn what_dockerd_accepts_is_accepted() {
     }
     let (_, warnings) = env.create(json!({"Image": "busybox", "MacAddress": "02:42:ac:11:00:02"}));
     assert_eq!(
-        warnings[1],
-        "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
+        warnings,
+        ["The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."]
     );
 }
 

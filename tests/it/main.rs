@@ -41,6 +41,7 @@ mod listing;
 mod logs;
 mod memory;
 mod network;
+mod networks;
 mod orphans;
 mod process_model;
 mod program;

@@ -13,7 +13,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("exec", "this operation on exec sessions"),
     ("grpc", "BuildKit"),
     ("images", "this operation on images"),
-    ("networks", "networks"),
     ("session", "BuildKit"),
     ("volumes", "volumes"),
 ];

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::endpoints::{NetworkSettings, SummaryNetworks};
 use super::mounts::{MountPoint, mount_points};
-use super::networks::{NetworkSettings, SummaryNetworks};
 use crate::engine::Engine;
 use crate::engine::containers::{CreateRequest, Top, View};
 use crate::model::config::{ContainerConfig, Empty};

@@ -1,6 +1,7 @@
 //! Wire types that the API has for itself, by resource: Docker's names and every oddity.
 
 pub mod containers;
+pub mod endpoints;
 pub mod exec;
 pub mod facts;
 pub mod images;

@@ -1,151 +1,15 @@
-//! A container's networks as inspections and lists tell them.
+//! Networks on the wire.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::containers::View;
-use crate::engine::networks::{self, BRIDGE_ID, HOST_ID, NONE_ID};
-use crate::model::host_config::PortMap;
+use crate::engine::networks::{self, NewNetwork, NewPool, Pool};
+use crate::model::config::or_default;
 use crate::model::networking::{EndpointSettings, Placed};
 use crate::model::time::{Nanos, rfc3339};
-
-/// A container's networks.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct NetworkSettings {
-    /// Always empty.
-    pub bridge: String,
-    /// Always empty: its network namespace is its process's.
-    #[serde(rename = "SandboxID")]
-    pub sandbox_id: String,
-    /// Path of its network namespace; empty if it does not run.
-    pub sandbox_key: String,
-    /// Published ports.
-    pub ports: PortMap,
-    /// Connections, by network.
-    pub networks: BTreeMap<String, EndpointSettings>,
-    /// Before API 1.52: the addresses in the default network.
-    #[serde(flatten)]
-    pub flat: Option<FlatAddresses>,
-}
-
-/// The addresses in the default network, as `NetworkSettings` told them before there were several.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct FlatAddresses {
-    /// Always false.
-    pub hairpin_mode: bool,
-    /// Always empty.
-    #[serde(rename = "LinkLocalIPv6Address")]
-    pub link_local_ipv6_address: String,
-    /// Always 0.
-    #[serde(rename = "LinkLocalIPv6PrefixLen")]
-    pub link_local_ipv6_prefix_len: i64,
-    /// Always null.
-    #[serde(rename = "SecondaryIPAddresses")]
-    pub secondary_ip_addresses: Option<Vec<String>>,
-    /// Always null.
-    #[serde(rename = "SecondaryIPv6Addresses")]
-    pub secondary_ipv6_addresses: Option<Vec<String>>,
-    /// The connection's id.
-    #[serde(rename = "EndpointID")]
-    pub endpoint_id: String,
-    /// IPv4 gateway.
-    pub gateway: String,
-    /// IPv6 address.
-    #[serde(rename = "GlobalIPv6Address")]
-    pub global_ipv6_address: String,
-    /// IPv6 prefix length in bits.
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    pub global_ipv6_prefix_len: i64,
-    /// IPv4 address.
-    #[serde(rename = "IPAddress")]
-    pub ip_address: String,
-    /// IPv4 prefix length in bits.
-    #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_len: i64,
-    /// IPv6 gateway.
-    #[serde(rename = "IPv6Gateway")]
-    pub ipv6_gateway: String,
-    /// Hardware address.
-    pub mac_address: String,
-}
-
-impl From<&EndpointSettings> for FlatAddresses {
-    fn from(endpoint: &EndpointSettings) -> Self {
-        let endpoint = endpoint.clone();
-        Self {
-            endpoint_id: endpoint.endpoint_id,
-            gateway: endpoint.gateway,
-            global_ipv6_address: endpoint.global_ipv6_address,
-            global_ipv6_prefix_len: endpoint.global_ipv6_prefix_len,
-            ip_address: endpoint.ip_address,
-            ip_prefix_len: endpoint.ip_prefix_len,
-            ipv6_gateway: endpoint.ipv6_gateway,
-            mac_address: endpoint.mac_address,
-            ..Self::default()
-        }
-    }
-}
-
-impl NetworkSettings {
-    /// Of a container's records.
-    pub fn of(view: &View) -> Self {
-        let networks = networks_of(view);
-        let sandbox_key = match view.state.pid {
-            0 => String::new(),
-            pid => format!("/proc/{pid}/ns/net"),
-        };
-        let flat = Some(networks.get("bridge").map(FlatAddresses::from).unwrap_or_default());
-        Self { sandbox_key, networks, flat, ..Self::default() }
-    }
-}
-
-/// A container's connections: what it asked for and, if it runs, what it has.
-fn networks_of(view: &View) -> BTreeMap<String, EndpointSettings> {
-    let mode = &view.record.host_config.network_mode;
-    let mut networks = view.record.endpoints.clone();
-    networks.retain(|name, _| name != "default");
-    if networks.is_empty() && !mode.starts_with("container:") {
-        networks.insert(mode.clone(), EndpointSettings::default());
-    }
-    for (name, id) in PREDEFINED {
-        if let Some(settings) = networks.get_mut(name) {
-            id.clone_into(&mut settings.network_id);
-        }
-    }
-    for endpoint in &view.state.endpoints {
-        let settings = networks.entry(endpoint.network.clone()).or_default();
-        settings.network_id.clone_from(&endpoint.network_id);
-        settings.endpoint_id.clone_from(&endpoint.id);
-        settings.mac_address.clone_from(&endpoint.mac);
-        let gateway = |placed: Placed| placed.gateway.map_or_else(String::new, |gateway| gateway.to_string());
-        if let Some(placed) = endpoint.v4 {
-            settings.ip_address = placed.address.to_string();
-            settings.ip_prefix_len = placed.prefix.into();
-            settings.gateway = gateway(placed);
-        }
-        if let Some(placed) = endpoint.v6 {
-            settings.global_ipv6_address = placed.address.to_string();
-            settings.global_ipv6_prefix_len = placed.prefix.into();
-            settings.ipv6_gateway = gateway(placed);
-        }
-    }
-    networks
-}
-
-/// The networks that every user has, by name, with their ids.
-const PREDEFINED: [(&str, &str); 3] = [("bridge", BRIDGE_ID), ("host", HOST_ID), ("none", NONE_ID)];
-
-/// What a list tells of networks.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct SummaryNetworks {
-    /// Connections, by network.
-    pub networks: BTreeMap<String, EndpointSettings>,
-}
 
 /// A network.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -189,22 +53,55 @@ pub struct Network {
 }
 
 /// Where a network's addresses come from.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {
-    /// Always `default`.
+    /// `default`.
+    #[serde(deserialize_with = "or_default")]
     pub driver: String,
-    /// Always null.
+    /// Its options; recorded.
     pub options: Option<BTreeMap<String, String>>,
-    /// Its subnets: none yet.
-    pub config: Option<Vec<BTreeMap<String, String>>>,
+    /// Its subnets.
+    pub config: Option<Vec<IpamConfig>>,
+}
+
+/// A subnet of a network.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IpamConfig {
+    /// The subnet, as `10.0.0.0/8`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub subnet: String,
+    /// The part of it out of which addresses are chosen.
+    #[serde(rename = "IPRange", deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ip_range: String,
+    /// The bridge's address.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
+    /// Addresses that others have, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auxiliary_addresses: Option<BTreeMap<String, String>>,
+}
+
+impl From<&Pool> for IpamConfig {
+    fn from(pool: &Pool) -> Self {
+        let auxiliary: BTreeMap<String, String> =
+            pool.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect();
+        Self {
+            subnet: pool.subnet.to_string(),
+            ip_range: pool.range.map(|range| range.to_string()).unwrap_or_default(),
+            gateway: pool.gateway.to_string(),
+            auxiliary_addresses: (!auxiliary.is_empty()).then_some(auxiliary),
+        }
+    }
 }
 
 /// The network that a network's configuration is of.
-#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct ConfigFrom {
-    /// Always empty.
+    /// Empty: there are none.
+    #[serde(deserialize_with = "or_default")]
     pub network: String,
 }
 
@@ -228,31 +125,158 @@ pub struct NetworkContainer {
 }
 
 impl Network {
-    /// Of a network and those of its containers that are to be told.
-    pub fn of(network: &networks::Network, created: Nanos, views: &[View]) -> Self {
-        let container = |view: &View| {
-            let named = NetworkContainer { name: view.record.name.clone(), ..NetworkContainer::default() };
-            (view.record.id.clone(), named)
-        };
+    /// Of a network and those of its containers that are to be told. `since` is when those came to be that were never
+    /// created.
+    pub fn of(network: &networks::Network, since: Nanos, views: &[View]) -> Self {
+        let created = if network.created == 0 { since } else { network.created };
+        let pools: Vec<IpamConfig> = network.pools.iter().map(IpamConfig::from).collect();
         Self {
-            name: network.name.to_owned(),
-            id: network.id.to_owned(),
+            name: network.name.clone(),
+            id: network.id.clone(),
             created: rfc3339(created),
             scope: "local".to_owned(),
-            driver: network.driver.to_owned(),
-            enable_ipv4: true,
-            enable_ipv6: false,
-            ipam: Ipam { driver: "default".to_owned(), options: None, config: None },
-            internal: false,
-            attachable: false,
+            driver: network.driver.clone(),
+            enable_ipv4: network.ipv4,
+            enable_ipv6: network.ipv6,
+            ipam: Ipam {
+                driver: "default".to_owned(),
+                options: network.ipam_options.clone(),
+                config: (!pools.is_empty()).then_some(pools),
+            },
+            internal: network.internal,
+            attachable: network.attachable,
             ingress: false,
             config_from: ConfigFrom::default(),
             config_only: false,
-            containers: views.iter().map(container).collect(),
-            options: BTreeMap::new(),
-            labels: BTreeMap::new(),
+            containers: views.iter().map(|view| (view.record.id.clone(), container(view, network))).collect(),
+            options: network.options.clone(),
+            labels: network.labels.clone(),
         }
     }
+}
+
+fn container(view: &View, network: &networks::Network) -> NetworkContainer {
+    let name = view.record.name.clone();
+    let endpoint = view.state.endpoints.iter().find(|endpoint| endpoint.network_id == network.id);
+    let Some(endpoint) = endpoint else { return NetworkContainer { name, ..NetworkContainer::default() } };
+    let text = |placed: Option<Placed>| {
+        placed.map_or_else(String::new, |placed| format!("{}/{}", placed.address, placed.prefix))
+    };
+    NetworkContainer {
+        name,
+        endpoint_id: endpoint.id.clone(),
+        mac_address: endpoint.mac.clone(),
+        ipv4_address: text(endpoint.v4),
+        ipv6_address: text(endpoint.v6),
+    }
+}
+
+/// Body of `POST /networks/create`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CreateNetwork {
+    /// Its name.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// `bridge`.
+    #[serde(deserialize_with = "or_default")]
+    pub driver: String,
+    /// `local`.
+    #[serde(deserialize_with = "or_default")]
+    pub scope: String,
+    /// Whether containers get IPv4 addresses; from API 1.48 on.
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: Option<bool>,
+    /// Whether containers get IPv6 addresses.
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: Option<bool>,
+    /// Where its addresses come from.
+    #[serde(rename = "IPAM")]
+    pub ipam: Option<Ipam>,
+    /// Whether it leads nowhere else.
+    #[serde(deserialize_with = "or_default")]
+    pub internal: bool,
+    /// Of a swarm's networks; recorded.
+    #[serde(deserialize_with = "or_default")]
+    pub attachable: bool,
+    /// Of a swarm's networks.
+    #[serde(deserialize_with = "or_default")]
+    pub ingress: bool,
+    /// Whether it is a configuration only.
+    #[serde(deserialize_with = "or_default")]
+    pub config_only: bool,
+    /// The network whose configuration it has.
+    pub config_from: Option<ConfigFrom>,
+    /// Options of its driver.
+    pub options: Option<BTreeMap<String, String>>,
+    /// Labels.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl From<CreateNetwork> for NewNetwork {
+    fn from(body: CreateNetwork) -> Self {
+        let ipam = body.ipam.unwrap_or_default();
+        let pool = |config: IpamConfig| NewPool {
+            subnet: config.subnet,
+            range: config.ip_range,
+            gateway: config.gateway,
+            auxiliary: config.auxiliary_addresses.unwrap_or_default(),
+        };
+        Self {
+            name: body.name,
+            driver: body.driver,
+            ipv4: body.enable_ipv4,
+            ipv6: body.enable_ipv6,
+            internal: body.internal,
+            attachable: body.attachable,
+            options: body.options.unwrap_or_default(),
+            labels: body.labels.unwrap_or_default(),
+            ipam_driver: ipam.driver,
+            ipam_options: ipam.options,
+            pools: ipam.config.unwrap_or_default().into_iter().map(pool).collect(),
+        }
+    }
+}
+
+/// Answer of `POST /networks/create`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreatedNetwork {
+    /// The network's id.
+    pub id: String,
+    /// What was asked for and will not be done.
+    pub warning: String,
+}
+
+/// Body of `POST /networks/{id}/connect`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Connect {
+    /// The container's name or id.
+    #[serde(deserialize_with = "or_default")]
+    pub container: String,
+    /// How.
+    pub endpoint_config: Option<EndpointSettings>,
+}
+
+/// Body of `POST /networks/{id}/disconnect`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Disconnect {
+    /// The container's name or id.
+    #[serde(deserialize_with = "or_default")]
+    pub container: String,
+    /// Also where the network is gone.
+    #[serde(deserialize_with = "or_default")]
+    pub force: bool,
+}
+
+/// Answer of `POST /networks/prune`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct PrunedNetworks {
+    /// Names of what was removed; null if nothing was.
+    pub networks_deleted: Option<Vec<String>>,
 }
 
 /// Answer of `GET /volumes`.

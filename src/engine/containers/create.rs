@@ -86,6 +86,7 @@ impl Engine {
                 .map(|(name, ep)| (name, ep.unwrap_or_default()))
                 .collect(),
         };
+        self.resolve_networks(&mut record)?;
         validate(&record)?;
         self.make(&mut record, &mut warnings)?;
         self.emit(&record, "create", &[]);

@@ -6,6 +6,7 @@ use regex_lite::Regex;
 
 use crate::engine::{Engine, Error, Result};
 use crate::model::filters::{FilterError, Filters};
+use crate::model::networking::EndpointSettings;
 use crate::model::time::{self, human_duration};
 use crate::state::cache::Reader;
 use crate::state::container::{ContainerRecord, StateRecord, Status};
@@ -199,7 +200,7 @@ impl<'a> Matcher<'a> {
             && (self.ancestors.is_empty() || self.ancestors.iter().any(|image| image.fits(record)))
             && self.before.is_none_or(|moment| record.created < moment)
             && self.since.is_none_or(|moment| record.created > moment)
-            && (self.networks.is_empty() || self.networks.contains(&record.host_config.network_mode))
+            && (self.networks.is_empty() || self.networks.iter().any(|network| is_in(record, network)))
             && self.filters.any("health", |health| health == "none")
             && self.filters.any("volume", |volume| mounts_volume(record, volume))
             && ports("expose", &mut record.config.exposed_ports.iter().flat_map(|ports| ports.keys()))
@@ -212,6 +213,12 @@ impl Ancestor {
     fn fits(&self, record: &ContainerRecord) -> bool {
         record.image == self.text || self.id.as_ref().is_some_and(|id| *id == record.image_id)
     }
+}
+
+/// Whether a container is connected to the network of this name or id.
+fn is_in(record: &ContainerRecord, network: &str) -> bool {
+    let named = |(name, settings): (&String, &EndpointSettings)| name == network || settings.network_id == network;
+    record.host_config.network_mode == network || record.endpoints.iter().any(named)
 }
 
 /// Whether a bind's or mount's source or target is this.

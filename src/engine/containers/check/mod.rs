@@ -86,7 +86,7 @@ impl Engine {
         let mut settings = Settings::read(config, host).map_err(invalid)?;
         mounts::finish(&self.home, host, &mut settings, read_only_non_recursive)?;
         self.check_links(host, &settings)?;
-        network::known(host)?;
+        self.check_network(host)?;
         network::name_servers(host)?;
         limits::runnable(config, host)?;
         limits::ulimits(host)?;

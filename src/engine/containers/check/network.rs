@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::refusal::{invalid, refuse};
-use crate::engine::networks::{is_predefined, not_found};
+use crate::engine::networks::is_predefined;
 use crate::engine::{Engine, Error, Result};
 use crate::model::ErrorKind;
 use crate::model::config::ContainerConfig;
@@ -11,6 +11,7 @@ use crate::model::host_config::HostConfig;
 use crate::model::networking::{EndpointSettings, NetworkingConfig};
 use crate::model::ports;
 use crate::model::settings::Settings;
+use crate::network::is_network;
 
 const HOST_LINKS: &str =
     "conflicting options: host type networking can't be used with links. This would result in undefined behavior";
@@ -167,16 +168,16 @@ fn is_mac(text: &str) -> bool {
     })
 }
 
-/// A network of the user's own cannot exist yet.
-pub(super) fn known(host: &HostConfig) -> Result<()> {
-    let mode = host.network_mode.as_str();
-    match is_predefined(mode) || mode.is_empty() || mode == "default" || mode.starts_with("container:") {
-        true => Ok(()),
-        false => Err(not_found(mode)),
-    }
-}
-
 impl Engine {
+    /// The network that the mode names exists.
+    pub(super) fn check_network(&self, host: &HostConfig) -> Result<()> {
+        match host.network_mode.as_str() {
+            "" | "default" => Ok(()),
+            mode if is_network(mode) => self.network(mode).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Links lead to containers that exist and do not have the host's network.
     pub(super) fn check_links(&self, host: &HostConfig, settings: &Settings) -> Result<()> {
         if !is_predefined(&host.network_mode) {

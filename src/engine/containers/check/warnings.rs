@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::request::CreateRequest;
-use crate::engine::networks::is_predefined;
 use crate::model::log::WITHOUT_EFFECT;
 use crate::model::log::go_bool;
 
@@ -78,9 +77,18 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
         }
     }
     for (name, endpoint) in &request.networking.endpoints_config {
-        let plain = endpoint.as_ref().is_none_or(|endpoint| is_empty(&to_value(endpoint)));
-        if !plain || !(name == "default" || is_predefined(name)) {
-            warnings.push(sentence(&format!("NetworkingConfig.EndpointsConfig.{name}")));
+        let Some(endpoint) = endpoint else { continue };
+        let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        let local = endpoint.ipam_config.as_ref().is_some_and(|ipam| set(&ipam.link_local_ips));
+        for (field, is_set) in [
+            ("Links", set(&endpoint.links)),
+            ("Aliases", set(&endpoint.aliases)),
+            ("DriverOpts", endpoint.driver_opts.as_ref().is_some_and(|options| !options.is_empty())),
+            ("IPAMConfig.LinkLocalIPs", local),
+        ] {
+            if is_set {
+                warnings.push(sentence(&format!("NetworkingConfig.EndpointsConfig.{name}.{field}")));
+            }
         }
     }
     warnings

@@ -1,38 +1,30 @@
-//! Networks and volumes, as far as there are any: the predefined networks, and no volume.
+//! Networks as clients see them; and volumes, of which there are none.
+
+mod connect;
+mod create;
+mod remove;
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use regex_lite::Regex;
 
+pub use create::{NewNetwork, NewPool};
+
 use super::{Engine, Error, Result};
 use crate::engine::containers::{ListOptions, View};
 use crate::model::filters::{FilterError, Filters};
-use crate::model::ids::is_id_prefix;
 use crate::model::time::Nanos;
-pub use crate::network::record::{BRIDGE_ID, HOST_ID, NONE_ID};
+pub use crate::network::record::{BRIDGE_ID, HOST_ID, NONE_ID, Network, Pool};
+use crate::network::store;
+use crate::state::events::{self, Event};
 
-/// A network that is always there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Its name.
-    pub name: &'static str,
-    /// 64 hexadecimal digits; the same for everybody, for there is one of it for each user.
-    pub id: &'static str,
-    /// Its driver.
-    pub driver: &'static str,
-}
+/// The names of the networks that every user has.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
-/// The networks that every user has, by name.
-pub const PREDEFINED: [Network; 3] = [
-    Network { name: "bridge", id: BRIDGE_ID, driver: "bridge" },
-    Network { name: "host", id: HOST_ID, driver: "host" },
-    Network { name: "none", id: NONE_ID, driver: "null" },
-];
-
-/// Whether a network's name is one of [`PREDEFINED`].
+/// Whether a network's name is one that every user has.
 pub fn is_predefined(name: &str) -> bool {
-    PREDEFINED.iter().any(|network| network.name == name)
+    PREDEFINED.contains(&name)
 }
 
 /// That there is no such network.
@@ -46,7 +38,7 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 const VOLUME_FILTERS: &[&str] = &["dangling", "driver", "label", "name"];
 
 impl Engine {
-    /// The networks that fit the filters.
+    /// The networks that fit the filters, by name.
     ///
     /// # Errors
     /// A filter that is none.
@@ -60,25 +52,30 @@ impl Engine {
         let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
         let dangling = filters.flag("dangling")?;
         let fits = |network: &Network| {
-            dangling != Some(true)
-                && (names.is_empty() || names.iter().any(|name| name.is_match(network.name)))
+            (names.is_empty() || names.iter().any(|name| name.is_match(&network.name)))
                 && filters.any("id", |id| network.id.starts_with(id))
                 && filters.any("driver", |driver| driver == network.driver)
                 && filters.any("scope", |scope| scope == "local")
-                && filters.any("type", |kind| kind == "builtin")
-                && filters.labels(&BTreeMap::new())
+                && filters.any("type", |kind| (kind == "builtin") == network.is_predefined())
+                && filters.labels(&network.labels)
         };
-        Ok(PREDEFINED.into_iter().filter(fits).collect())
+        let mut networks = store::all(&self.home);
+        networks.retain(fits);
+        if let Some(dangling) = dangling {
+            let views = self.list(&ListOptions::default())?;
+            let used = |network: &Network| views.iter().any(|view| is_connected(view, network));
+            networks.retain(|network| (network.is_predefined() || used(network)) != dangling);
+        }
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(networks)
     }
 
     /// A network, by its name, its id or a beginning of that.
     ///
     /// # Errors
-    /// Not found.
+    /// Not found; several.
     pub fn network(&self, name: &str) -> Result<Network> {
-        let named = PREDEFINED.into_iter().find(|network| network.name == name);
-        let by_id = || PREDEFINED.into_iter().find(|network| is_id_prefix(name) && network.id.starts_with(name));
-        named.or_else(by_id).ok_or_else(|| not_found(name))
+        Ok(store::find(&self.home, name)?)
     }
 
     /// The running containers of a network.
@@ -87,15 +84,25 @@ impl Engine {
     /// As [`Engine::list`].
     pub fn network_containers(&self, network: &Network) -> Result<Vec<View>> {
         let mut views = self.list(&ListOptions::default())?;
-        views.retain(|view| view.record.host_config.network_mode == network.name);
+        views.retain(|view| is_connected(view, network));
         Ok(views)
     }
 
-    /// When the user's networks came to be: with the data directory.
+    /// When the networks came to be that nobody created: with the data directory.
     pub fn networks_since(&self) -> Nanos {
         let created = fs::metadata(&self.home.data).and_then(|data| data.created()).ok();
         let since = created.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         since.and_then(|since| Nanos::try_from(since.as_nanos()).ok()).unwrap_or(0)
+    }
+
+    /// Tells of something that happened to a network.
+    fn emit_network(&self, network: &Network, action: &str, extra: &[(&str, &str)]) {
+        let own = [("name", network.name.as_str()), ("type", network.driver.as_str())];
+        let attributes: BTreeMap<String, String> =
+            own.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if let Err(err) = events::append(&self.home, &Event::new("network", action, &network.id, attributes)) {
+            tracing::warn!("event {action} is lost: {err}");
+        }
     }
 
     /// Checks the filters of a list of volumes, which is empty.
@@ -106,5 +113,13 @@ impl Engine {
         filters.allow(VOLUME_FILTERS)?;
         filters.flag("dangling")?;
         Ok(())
+    }
+}
+
+/// Whether a container that runs is in a network.
+fn is_connected(view: &View, network: &Network) -> bool {
+    match network.driver.as_str() {
+        "bridge" => view.state.endpoints.iter().any(|endpoint| endpoint.network_id == network.id),
+        _ => view.record.host_config.network_mode == network.name,
     }
 }

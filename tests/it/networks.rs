@@ -1,0 +1,185 @@
+//! Networks of the user's own, by the docker command line.
+
+use serde_json::{Value, json};
+
+use super::harness::Env;
+
+/// Whether a container reaches an address.
+fn reaches(env: &Env, container: &str, address: &str) -> bool {
+    env.docker(["exec", container, "ping", "-c", "1", "-W", "1", address]).out.contains(" 0% packet loss")
+}
+
+fn network(env: &Env, name: &str) -> Value {
+    env.get(&format!("/v1.51/networks/{name}")).expect(200).json()
+}
+
+#[test]
+fn a_network_gives_what_it_was_asked_for() {
+    let env = Env::with_busybox();
+    let id = env
+        .docker([
+            "network",
+            "create",
+            "--subnet",
+            "10.77.0.0/24",
+            "--gateway",
+            "10.77.0.254",
+            "--ip-range",
+            "10.77.0.128/25",
+            "--aux-address",
+            "printer=10.77.0.129",
+            "--label",
+            "team=a",
+            "-o",
+            "com.docker.network.driver.mtu=1400",
+            "web",
+        ])
+        .ok();
+    let shown = network(&env, "web");
+    assert_eq!(shown["Id"], id.trim());
+    assert_eq!(shown["Labels"], json!({"team": "a"}));
+    let config = json!([{"Subnet": "10.77.0.0/24", "IPRange": "10.77.0.128/25", "Gateway": "10.77.0.254",
+        "AuxiliaryAddresses": {"printer": "10.77.0.129"}}]);
+    assert_eq!(shown["IPAM"]["Config"], config);
+    let fixed = env.run_detached(&["--name", "fixed", "--network", "web", "--ip", "10.77.0.5"], &["sleep", "1000"]);
+    env.run_detached(
+        &["--name", "free", "--network", &id[..12], "--mac-address", "02:42:00:00:00:07"],
+        &["sleep", "1000"],
+    );
+    let by = |name: &str, field: &str| env.inspect(name, &format!("{{{{.NetworkSettings.Networks.web.{field}}}}}"));
+    assert_eq!([by("fixed", "IPAddress"), by("free", "IPAddress")], ["10.77.0.5", "10.77.0.128"]);
+    assert_eq!([by("free", "MacAddress"), by("free", "NetworkID")], ["02:42:00:00:00:07", id.trim()]);
+    let aliases = |version: &str| {
+        let shown = env.get(&format!("/v{version}/containers/fixed/json")).json();
+        shown["NetworkSettings"]["Networks"]["web"]["Aliases"].clone()
+    };
+    assert_eq!((aliases("1.44"), aliases("1.45")), (json!([fixed[..12]]), Value::Null));
+    assert!(by("fixed", "DNSNames").starts_with("[fixed "));
+    let link = env.docker(["exec", "free", "ip", "addr", "show", "eth0"]).ok();
+    assert!(
+        link.contains("mtu 1400") && link.contains("02:42:00:00:00:07") && link.contains("10.77.0.128/24"),
+        "{link}"
+    );
+    assert!(env.docker(["exec", "free", "ip", "route"]).ok().starts_with("default via 10.77.0.254 dev eth0"));
+    assert!(reaches(&env, "free", "10.77.0.5") && reaches(&env, "free", "10.77.0.254"));
+    let containers = network(&env, "web")["Containers"].clone();
+    assert_eq!(containers[&fixed]["IPv4Address"], "10.77.0.5/24");
+    assert_eq!(env.docker(["ps", "-q", "--filter", "network=web"]).ok().lines().count(), 2);
+    // A second one with the same address.
+    let second = env.docker(["run", "--rm", "--network", "web", "--ip", "10.77.0.5", "busybox", "true"]).fails(125);
+    assert!(second.contains("failed to set up container networking: Address already in use"), "{second}");
+    let outside = env.docker(["run", "--rm", "--network", "web", "--ip", "10.78.0.5", "busybox", "true"]).fails(125);
+    assert!(outside.contains("no configured subnet or ip-range contain the IP address 10.78.0.5"), "{outside}");
+    // Used ones stay.
+    let used = env.docker(["network", "rm", "web"]).fails(1);
+    assert!(
+        used.contains("network web has active endpoints (name:\"fixed\"") && used.contains("name:\"free\""),
+        "{used}"
+    );
+    env.docker(["rm", "-f", "fixed", "free"]).ok();
+    env.docker(["network", "rm", "web"]).ok();
+    assert_eq!(env.get("/v1.51/networks/web").expect(404).message(), "network web not found");
+    // Nothing of it is in the way of the next one with its subnet.
+    env.docker(["network", "create", "--subnet", "10.77.0.0/24", "again"]).ok();
+    env.run_detached(&["--name", "next", "--network", "again"], &["sleep", "1000"]);
+    assert!(reaches(&env, "next", "10.77.0.1"));
+}
+
+#[test]
+fn networks_are_apart() {
+    let env = Env::with_busybox();
+    env.docker(["network", "create", "one"]).ok();
+    env.docker(["network", "create", "--internal", "two"]).ok();
+    for (name, on) in [("a", "one"), ("b", "two"), ("c", "bridge")] {
+        env.run_detached(&["--name", &format!("box-{name}"), "--network", on], &["sleep", "1000"]);
+    }
+    let address = |name: &str, on: &str| {
+        env.inspect(name, &format!("{{{{(index .NetworkSettings.Networks \"{on}\").IPAddress}}}}"))
+    };
+    let (a, b, c) = (address("box-a", "one"), address("box-b", "two"), address("box-c", "bridge"));
+    for (from, to) in [("box-a", &b), ("box-b", &a), ("box-a", &c), ("box-c", &a)] {
+        assert!(!reaches(&env, from, to), "{from} reaches {to}");
+    }
+    // An internal one leads nowhere, even to who makes a route.
+    assert_eq!(env.docker(["exec", "box-b", "ip", "route"]).ok().lines().count(), 1);
+    // A container in both, connected before its start.
+    env.docker(["create", "--name", "both", "--network", "one", "busybox", "sleep", "1000"]).ok();
+    env.docker(["network", "connect", "two", "both"]).ok();
+    let again = env.docker(["network", "connect", "two", "both"]).fails(1);
+    assert!(again.contains("endpoint with name both already exists in network two"), "{again}");
+    env.docker(["start", "both"]).ok();
+    assert!(reaches(&env, "both", &a) && reaches(&env, "both", &b) && !reaches(&env, "both", &c));
+    let route = env.docker(["exec", "both", "ip", "route", "show", "default"]).ok();
+    assert!(route.contains("dev eth0"), "{route}");
+    env.docker(["stop", "-t", "0", "both"]).ok();
+    env.docker(["network", "disconnect", "two", "both"]).ok();
+    env.docker(["start", "both"]).ok();
+    assert!(reaches(&env, "both", &a) && !reaches(&env, "both", &b));
+    let neither = env.docker(["network", "disconnect", "bridge", "both"]).fails(1);
+    assert!(neither.contains("is not connected to the network bridge"), "{neither}");
+}
+
+#[test]
+fn what_no_network_can_be_is_refused() {
+    let env = Env::new();
+    let create = |body: Value| env.post("/v1.51/networks/create", &body);
+    create(json!({"Name": "mine", "IPAM": {"Config": [{"Subnet": "10.9.0.0/16"}]}})).expect(201);
+    for (body, status, text) in [
+        (json!({"Name": "bridge"}), 403, "operation is not permitted on predefined bridge network "),
+        (json!({"Name": "mine"}), 409, "network with name mine already exists"),
+        (
+            json!({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.9.1.0/24"}]}}),
+            403,
+            "invalid pool request: Pool overlaps with other one on this address space",
+        ),
+        (json!({"Name": "x", "Driver": "beer"}), 404, "plugin \"beer\" not found"),
+        (json!({"Name": "x", "Driver": "host"}), 403, "only one instance of \"host\" network is allowed"),
+        (
+            json!({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.1.0.0/24", "Gateway": "10.2.0.1"}]}}),
+            400,
+            "invalid network config:\ninvalid gateway 10.2.0.1: parent subnet 10.1.0.0/24 doesn't contain this address",
+        ),
+        (
+            json!({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.1.0.7/24"}]}}),
+            400,
+            "invalid network config:\ninvalid subnet 10.1.0.7/24: it should be 10.1.0.0/24",
+        ),
+        (json!({"Name": "x", "Options": {"com.docker.network.bridge.name": "../x"}}), 400, "invalid bridge name: ../x"),
+        (json!({"Name": ""}), 400, "invalid network name: name is empty"),
+    ] {
+        assert_eq!(create(body).expect(status).message(), text);
+    }
+    let removal = env.delete("/v1.51/networks/bridge").expect(403).message();
+    assert_eq!(removal, "bridge is a pre-defined network and cannot be removed");
+    env.delete("/v1.51/networks/nobody").expect(404);
+    let options = json!({"com.docker.network.bridge.name": "br7", "com.docker.network.bridge.inhibit_ipv4": "true"});
+    let told = create(json!({"Name": "odd", "Options": options})).expect(201).json();
+    assert_eq!(told["Warning"], "option com.docker.network.bridge.inhibit_ipv4 is not implemented and has no effect");
+    let names = |filters: &str| {
+        let all = env.docker(["network", "ls", "--format", "{{.Name}}", "--filter", filters]).ok();
+        all.lines().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!([names("type=custom"), names("dangling=true"), names("name=^mi")], ["mine odd", "mine odd", "mine"]);
+    let deleted = env.post("/v1.51/networks/prune", &Value::Null).expect(200).json();
+    assert_eq!(deleted["NetworksDeleted"], json!(["mine", "odd"]));
+    let events = env.past_events(&json!({"type": ["network"]}));
+    let seen: Vec<String> = events
+        .iter()
+        .filter_map(|event| {
+            let name = event["Actor"]["Attributes"]["name"].as_str()?;
+            Some(format!("{} {name}", event["Action"].as_str()?))
+        })
+        .collect();
+    assert_eq!(seen, ["create mine", "create odd", "destroy mine", "destroy odd"]);
+}
+
+#[test]
+fn ipv6_within_a_network() {
+    let env = Env::with_busybox();
+    env.docker(["network", "create", "--ipv6", "--subnet", "fd77::/64", "six"]).ok();
+    env.run_detached(&["--name", "one", "--network", "six", "--ip6", "fd77::5"], &["sleep", "1000"]);
+    env.run_detached(&["--name", "two", "--network", "six"], &["sleep", "1000"]);
+    assert_eq!(env.inspect("two", "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}"), "fd77::2");
+    let ping = env.docker(["exec", "two", "ping", "-6", "-c", "1", "-W", "1", "fd77::5"]).out;
+    assert!(ping.contains(" 0% packet loss"), "{ping}");
+}
