@@ -11,6 +11,7 @@ use super::{Engine, Error, Result};
 use crate::model::signal;
 use crate::model::time::{self, SECOND};
 use crate::monitor::client;
+use crate::network;
 use crate::state::atomic::{self, Durability};
 use crate::state::claim::{Claim, Process};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
@@ -168,6 +169,7 @@ impl Engine {
     /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.
     fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> StateRecord {
         // A monitor that failed has left why.
+        network::release(&self.home, id, &state.endpoints);
         let why = if state.error.is_empty() { loss.text().to_owned() } else { state.error };
         let state =
             StateRecord { started_at: state.started_at, exits: state.exits + 1, ..StateRecord::lost(time::now(), why) };
