@@ -105,7 +105,8 @@ fn a_crowd_on_one_bridge_leaves_nothing() {
     let mut addresses = addresses_in_use(&env);
     let mut told: Vec<String> =
         names.iter().map(|name| env.inspect(name, "{{.NetworkSettings.Networks.bridge.IPAddress}}")).collect();
-    (addresses.sort(), told.sort());
+    addresses.sort();
+    told.sort();
     told.dedup();
     assert_eq!((addresses.len(), &addresses), (COUNT, &told));
     assert_eq!(ends_on_bridges(&env), COUNT);
