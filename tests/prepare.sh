@@ -53,12 +53,23 @@ python_packages() {
     [ ! -e "$fixtures/$1/.complete" ] || return 0
     rm -rf "${fixtures:?}/$1" "$fixtures/venv"
     /usr/bin/python3 -m venv "$fixtures/venv"
-    "$fixtures/venv/bin/pip" install -q --disable-pip-version-check --target "$fixtures/$1" "$2"
+    "$fixtures/venv/bin/pip" install -q --disable-pip-version-check --target "$fixtures/$1" "${@:2}"
     rm -rf "$fixtures/venv"
     touch "$fixtures/$1/.complete"
 }
 python_packages py 'docker>=7.1,<8'
 python_packages fuzz 'schemathesis>=4.32,<5'
+
+# docker-py with its own tests, which only source packages have, and what they need beside it.
+python_packages docker-py 'docker==7.0.0' 'requests<2.32' 'pytest<9' paramiko
+if [ ! -e "$fixtures/docker-py/tests" ]; then
+    sources=$(mktemp -d)
+    /usr/bin/python3 -m venv "$sources/venv"
+    (cd "$sources" && venv/bin/pip download -q --disable-pip-version-check --no-deps --no-binary :all: docker==7.0.0)
+    tar -xzf "$sources"/docker-7.0.0.tar.gz -C "$sources"
+    mv "$sources/docker-7.0.0/tests" "$fixtures/docker-py/tests"
+    rm -rf "$sources"
+fi
 
 # A real distribution: the tests make an image of this root file system.
 if [ ! -e "$fixtures/debian.tar" ]; then

@@ -1,7 +1,11 @@
 //! A second opinion: the Python client, which parses replies its own way.
 
+use std::collections::BTreeMap;
+
+use super::fixtures::{self, Tar};
 use super::harness::Env;
-use super::{fixtures, process};
+use super::process;
+use super::registries::{self, Registry};
 
 #[test]
 fn the_python_client_agrees() {
@@ -15,4 +19,61 @@ fn the_python_client_agrees() {
             .env("PYTHONPATH", fixtures::folder().join("py")),
     );
     assert_eq!((output.code, output.out.lines().last()), (0, Some("agreed")), "{}{}", output.out, output.err);
+}
+
+/// Of docker-py's own tests, those that cannot succeed, and why.
+const IMAGES_LACK: &[(&str, &str)] = &[
+    ("CommitTest::test_commit", "containers are not committed yet"),
+    ("CommitTest::test_commit_with_changes", "containers are not committed yet"),
+    ("RemoveImageTest::test_remove", "it commits a container first"),
+    ("ImageCollectionTest::test_build", "images are not built yet"),
+    ("ImageCollectionTest::test_build_with_error", "images are not built yet"),
+    ("ImageCollectionTest::test_build_with_multiple_success", "images are not built yet"),
+    ("ImageCollectionTest::test_build_with_success_build_output", "images are not built yet"),
+    ("ImageCollectionTest::test_pull_with_sha", "it wants one image of Docker Hub, to the byte"),
+];
+
+/// The names that docker-py's tests pull, in a registry that stands in for Docker Hub.
+fn instead_of_docker_hub(env: &Env) -> Registry {
+    let registry = Registry::start(registries::Options::default());
+    let hello = Tar::default().file("hello", 0o755, "x").bytes();
+    let path = env.base().join("hello.tar");
+    let archive = fixtures::docker_archive(&["hello-world:latest"], serde_json::json!({"Cmd": ["/hello"]}), &[hello]);
+    std::fs::write(&path, archive).unwrap();
+    registry.push(&path, "library/hello-world:latest", &[]);
+    for name in ["library/alpine:3.10", "library/alpine:latest", "library/busybox:latest"] {
+        registry.push(fixtures::busybox(), name, &[]);
+    }
+    let folder = env.home().join(".config/pierless");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = format!("[registry.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:{}\"]\n", registry.port);
+    std::fs::write(folder.join("config.toml"), text).unwrap();
+    registry
+}
+
+#[test]
+fn the_python_clients_own_tests_of_images_pass() {
+    let env = Env::new();
+    let _registry = instead_of_docker_hub(&env);
+    let suite = fixtures::folder().join("docker-py");
+    let output = process::run(
+        env.command("/usr/bin/python3")
+            .args(["-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", "--tb=short"])
+            .args(["tests/integration/api_image_test.py", "tests/integration/models_images_test.py"])
+            .current_dir(&suite)
+            .env("PYTHONPATH", &suite)
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    );
+    let mut results = BTreeMap::new();
+    for line in output.out.lines() {
+        let Some((verdict @ ("PASSED" | "FAILED" | "ERROR"), rest)) = line.split_once(' ') else { continue };
+        let name = rest.split(' ').next().unwrap().split_once("::").map_or(rest, |(_, name)| name);
+        results.insert(name.to_owned(), verdict);
+    }
+    assert!(results.len() > 25, "{}{}", output.out, output.err);
+    for (name, verdict) in &results {
+        let lack = IMAGES_LACK.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
+        assert_eq!(*verdict == "PASSED", lack.is_none(), "{name} {verdict}, {lack:?}:\n{}", output.out);
+    }
+    assert!(IMAGES_LACK.iter().all(|(name, _)| results.contains_key(*name)), "{results:?}");
 }

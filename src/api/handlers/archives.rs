@@ -80,7 +80,10 @@ pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<Js
                 let _ = out.json(&line);
             }
         };
-        engine.load_images(body, &platforms, &mut tell)?;
+        let loaded = engine.load_images(body, &platforms, &mut tell);
+        // As in dockerd, whatever is wrong with an archive is told in the stream: clients look for it there.
+        let _ = out.flush();
+        loaded?;
         Ok(())
     };
     cx.stream(load).await
@@ -89,5 +92,5 @@ pub async fn load(cx: Cx, q: Query<LoadQuery>, body: Upload) -> Result<Stream<Js
 routes! { tag "Image";
     GET "/images/get" since 24 "Save images as one archive" => save_many, fails [404];
     GET "/images/{name:.*}/get" since 24 "Save an image as an archive" => save, fails [404];
-    POST "/images/load" since 24 "Load images from an archive" => load, fails [404];
+    POST "/images/load" since 24 "Load images from an archive" => load;
 }
