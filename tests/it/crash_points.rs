@@ -20,6 +20,7 @@ use super::fixtures;
 use super::harness::Env;
 use super::process::{Process, eventually};
 use super::raw;
+use super::store_check::is_sound;
 
 /// What changes a disk, by the names that an x86-64 program may call it.
 const CALLS: &str = "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,link,linkat,fsync,\
@@ -342,6 +343,7 @@ fn load_survives() {
         holds: |env| {
             assert_eq!(status(env, "/images/loaded:one/json"), 200);
             assert_eq!(env.docker(["run", "--rm", "--network=none", "loaded:one", "cat", "/more"]).ok(), "more");
+            is_sound(env);
         },
     });
 }
@@ -362,7 +364,10 @@ fn image_removal_survives() {
     crash(&Verb {
         prepare: |env| load(env, "more"),
         act: |api| api.ask("DELETE", "/images/loaded:one", "", b"").is_some_and(|(status, _)| status == 200),
-        holds: |env| assert_eq!(status(env, "/images/loaded:one/json"), 404),
+        holds: |env| {
+            assert_eq!(status(env, "/images/loaded:one/json"), 404);
+            is_sound(env);
+        },
     });
 }
 
@@ -383,6 +388,7 @@ fn image_prune_survives() {
             let dangling = "/images/json?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D";
             assert_eq!(env.get(dangling).expect(200).json(), json!([]));
             assert_eq!(status(env, "/images/loaded:one/json"), 200);
+            is_sound(env);
         },
     });
 }

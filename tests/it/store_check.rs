@@ -15,8 +15,9 @@ fn check(env: &Env) -> (String, bool) {
     (output.out, output.code == 1)
 }
 
+/// Every blob, record and file of the images is what it should be.
 #[track_caller]
-fn is_sound(env: &Env) {
+pub fn is_sound(env: &Env) {
     let (text, lost) = check(env);
     assert!(!lost && text.lines().count() == 1, "{text}");
 }

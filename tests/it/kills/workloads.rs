@@ -30,6 +30,7 @@ pub const WORKLOADS: &[(&str, Workload)] = &[
     ("names", names),
     ("attach", attach),
     ("image", image),
+    ("archive", archive),
 ];
 
 impl<'a> Client<'a> {
@@ -78,6 +79,16 @@ impl<'a> Client<'a> {
             self.told.with(id, |known| known.starts += 1);
         }
         answer.is_some()
+    }
+
+    /// Whether it was answered that all is loaded.
+    fn load(&self, archive: &[u8]) -> bool {
+        let head = format!(
+            "POST /images/load HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
+            archive.len()
+        );
+        let reply = raw::exchange_if_alive(&self.socket, &[head.as_bytes(), archive].concat());
+        reply.is_some_and(|reply| reply.status == 200 && reply.text().contains("Loaded image"))
     }
 
     fn wait(&self, id: &str) {
@@ -204,12 +215,7 @@ fn attach(client: &Client<'_>) {
 
 fn image(client: &Client<'_>) {
     let tag = |name: &str| format!("{}:{name}", client.label);
-    let archive = std::fs::read(fixtures::busybox()).unwrap();
-    let head = format!(
-        "POST /images/load HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
-        archive.len()
-    );
-    raw::exchange_if_alive(&client.socket, &[head.as_bytes(), &archive].concat());
+    client.load(&std::fs::read(fixtures::busybox()).unwrap());
     for name in ["one", "two"] {
         let path = format!("/images/busybox/tag?repo={}&tag={name}", client.label);
         if client.post(&path) == Some(201) {
@@ -227,4 +233,20 @@ fn image(client: &Client<'_>) {
         client.wait(&id);
         client.remove(&id, true);
     }
+}
+
+/// What is saved is a whole archive, or no answer; loaded again, it is what it was.
+fn archive(client: &Client<'_>) {
+    let tag = format!("{}:saved", client.label);
+    if client.post(&format!("/images/busybox/tag?repo={}&tag=saved", client.label)) != Some(201) {
+        return;
+    }
+    let request = format!("GET /v1.51/images/{tag}/get HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
+    let Some(saved) = raw::exchange_if_alive(&client.socket, request.as_bytes()) else { return };
+    assert!(saved.status != 200 || saved.body.ends_with(&[0; 1024]), "an archive without its end");
+    client.call("DELETE", &format!("/images/{tag}"), &Value::Null);
+    if saved.status == 200 && client.load(&saved.body) {
+        client.told.tags.lock().unwrap().insert(tag, false);
+    }
+    client.post("/images/prune");
 }
