@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +21,7 @@ use super::fixtures;
 use super::harness::Env;
 use super::process::{Process, eventually};
 use super::raw;
+use super::registries::{Options, Registry};
 use super::store_check::is_sound;
 
 /// What changes a disk, by the names that an x86-64 program may call it.
@@ -402,6 +404,74 @@ fn container_prune_survives() {
         holds: |env| {
             let there = ["cx", "cy"].map(|name| status(env, &format!("/containers/{name}/json")));
             assert!(there.contains(&404), "{there:?}");
+        },
+    });
+}
+
+/// The registry of a verb, by its port: a verb keeps nothing itself.
+static PULLS: AtomicU16 = AtomicU16::new(0);
+static PUSHES: AtomicU16 = AtomicU16::new(0);
+
+fn at(port: &AtomicU16, name: &str) -> String {
+    format!("127.0.0.1:{}/{name}", port.load(Ordering::Relaxed))
+}
+
+/// Whether a stream came to its end and had no error in it.
+fn streamed(reply: Option<(u16, Vec<u8>)>, end: &str) -> bool {
+    let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+    reply.is_some_and(|(status, body)| {
+        status == 200 && text(&body).contains(end) && !text(&body).contains("errorDetail")
+    })
+}
+
+#[test]
+fn pull_survives() {
+    let registry = Registry::start(Options::default());
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(path.path(), archive("pulled")).unwrap();
+    registry.push(path.path(), "pulled:one", &[]);
+    PULLS.store(registry.port, Ordering::Relaxed);
+    crash(&Verb {
+        prepare: |env| drop(env.delete(&format!("/images/{}?force=1", at(&PULLS, "pulled:one")))),
+        act: |api| {
+            let path = format!("/images/create?fromImage={}&tag=one", at(&PULLS, "pulled"));
+            streamed(api.post(&path, &json!(null)), "Status: ")
+        },
+        holds: |env| {
+            let name = at(&PULLS, "pulled:one");
+            is_sound(env);
+            assert_eq!(env.docker(["run", "--rm", "--network=none", &name, "cat", "/more"]).ok(), "pulled");
+        },
+    });
+}
+
+#[test]
+fn push_survives() {
+    let registry = Registry::start(Options::default());
+    PUSHES.store(registry.port, Ordering::Relaxed);
+    crash(&Verb {
+        // As it was loaded: its manifest is made, and kept, by the push.
+        prepare: |env| {
+            let name = at(&PUSHES, "pushed");
+            drop(env.delete(&format!("/images/{name}:one?force=1")));
+            drop(env.delete("/images/loaded:one?force=1"));
+            load(env, "pushed");
+            env.post(&format!("/images/loaded:one/tag?repo={name}&tag=one"), &json!(null)).expect(201);
+        },
+        act: |api| {
+            let path = format!("/images/{}/push?tag=one", at(&PUSHES, "pushed"));
+            streamed(api.post(&path, &json!(null)), "\"aux\"")
+        },
+        holds: |env| {
+            let name = at(&PUSHES, "pushed");
+            is_sound(env);
+            let image = env.get(&format!("/images/{name}:one/json")).expect(200).json();
+            let known = image["RepoDigests"].as_array().unwrap().iter();
+            let known: Vec<_> = known.filter(|one| one.as_str().unwrap().starts_with(&name)).collect();
+            assert_eq!(known.len(), 1, "{image}");
+            let digest = known[0].as_str().unwrap();
+            env.delete(&format!("/images/{name}:one")).expect(200);
+            env.docker(["pull", "-q", digest]).ok();
         },
     });
 }

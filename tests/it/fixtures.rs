@@ -89,6 +89,17 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A layer with a file of so many bytes that no program packs.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
+    Tar::default().file("noise", 0o644, bytes).bytes()
+}
+
 /// A docker-archive, as `docker save` writes it, of one image with these layers. `config` is the image's `config`.
 pub fn docker_archive(tags: &[&str], config: serde_json::Value, layers: &[Vec<u8>]) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();

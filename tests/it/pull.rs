@@ -139,9 +139,9 @@ fn many_who_want_one_image_fetch_it_once() {
     let env = Env::new();
     proxy.set(Faults { slow: Some((100_000, Duration::from_millis(50))), ..Faults::default() });
     let name = proxy.name("busybox");
-    let clients: Vec<_> = (0..3).map(|_| env.docker_start(["pull", &name])).collect();
+    let clients: Vec<_> = (0..5).map(|_| env.docker_start(["pull", &name])).collect();
     let own: Vec<_> =
-        (0..2).map(|_| super::process::Process::start(env.command(env.program()).args(["pull", &name]))).collect();
+        (0..3).map(|_| super::process::Process::start(env.command(env.program()).args(["pull", &name]))).collect();
     for client in clients.into_iter().chain(own) {
         client.finish().ok();
     }
@@ -254,6 +254,13 @@ fn tokens_are_fetched_and_renewed_in_the_middle() {
     assert!(proxy.seen("/token").last().unwrap().contains("scope=repository%3Abusybox%3Apull"));
     assert!(proxy.seen("bytes=").iter().all(|line| line.contains("Bearer t")), "{:?}", proxy.seen(""));
     assert_eq!(env.docker(["run", "--rm", &name, "echo", "hi"]).ok(), "hi\n");
+    // One that lives for less than a blob takes, which breaks off, too.
+    env.docker(["rmi", &name]).ok();
+    let slow = Some((200_000, Duration::from_millis(200)));
+    let lives = Some(Duration::from_millis(400));
+    proxy.set(Faults { token_uses: Some(1000), token_lives: lives, slow, cut: 1, ..Faults::default() });
+    env.docker(["pull", &name]).ok();
+    assert!(proxy.seen("/token").len() >= 2, "{:?}", proxy.seen(""));
 }
 
 #[test]
@@ -338,6 +345,40 @@ fn one_image_packed_in_two_ways_keeps_both() {
         assert_eq!(format!("sha256:{}", fixtures::sha256(&blob(digest))), digest);
     }
     assert_eq!(env.docker(["run", "--rm", &registry.name("b:1"), "echo", "hi"]).ok(), "hi\n");
+    // Pushed elsewhere, it is what it was: in the same registry, and in one that has none of it.
+    let other = Registry::start(Options::default());
+    for place in [&registry, &other] {
+        env.docker(["tag", &registry.name("b:1"), &place.name("copy:1")]).ok();
+        env.docker(["push", &place.name("copy:1")]).ok();
+        assert_eq!(place.digest("copy:1"), zstd);
+    }
+}
+
+#[test]
+fn what_is_removed_meanwhile_takes_nothing_from_a_pull() {
+    let registry = registries::with_busybox();
+    let layers = [fixtures::busybox_layer(), fixtures::noise(600_000)];
+    let archive = fixtures::docker_archive(&["larger:1"], fixtures::busybox_config(), &layers);
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(path.path(), archive).unwrap();
+    registry.push(path.path(), "larger:1", &[]);
+    let proxy = Proxy::before(&registry);
+    let env = Env::new();
+    env.docker(["pull", &proxy.name("busybox")]).ok();
+    let container = env.docker(["create", &proxy.name("busybox"), "true"]).ok();
+    proxy.set(Faults { slow: Some((50_000, Duration::from_millis(100))), ..Faults::default() });
+    let pull = env.docker_start(["pull", &proxy.name("larger:1")]);
+    pull.out.wait_for("Already exists");
+    eventually("the other layer comes", || !proxy.seen("GET /v2/larger/blobs/").is_empty());
+    env.docker(["rm", container.trim()]).ok();
+    env.docker(["rmi", &proxy.name("busybox")]).ok();
+    env.docker(["image", "prune", "-af"]).ok();
+    assert_eq!(env.docker(["images", "-aq"]).ok(), "");
+    let text = pull.finish().ok();
+    assert!(text.contains("Pull complete"), "{text}");
+    assert_eq!(env.docker(["run", "--rm", &proxy.name("larger:1"), "wc", "-c", "/noise"]).ok(), "600000 /noise\n");
+    let checked = env.pierless(["check", "--store"]);
+    assert_eq!((checked.code, checked.out.lines().count()), (0, 1), "{checked:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod disk;
 mod invariants;
 mod told;
+mod transfers;
 mod workloads;
 
 use std::time::{Duration, Instant};
