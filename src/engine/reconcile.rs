@@ -12,6 +12,7 @@ use crate::model::signal;
 use crate::model::time::{self, SECOND};
 use crate::monitor::client;
 use crate::network;
+use crate::runtime;
 use crate::state::atomic::{self, Durability};
 use crate::state::claim::{Claim, Process};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
@@ -36,7 +37,7 @@ impl Engine {
                 let state = self.settle(&record, reader.state(id)?)?;
                 Ok(View { record, state })
             }
-            Err(err) if err.is_unreadable() => Ok(self.dead(id, &err)),
+            Err(err) if self.is_lost(id, &err) => Ok(self.dead(id, &err)),
             Err(err) => Err(err.into()),
         }
     }
@@ -56,6 +57,12 @@ impl Engine {
             drop(gate);
         }
         self.view(id)
+    }
+
+    /// Whether this error says that a container has no record any more that can be read.
+    pub(in crate::engine) fn is_lost(&self, id: &str, err: &state::Error) -> bool {
+        let is_missing = matches!(err, state::Error::Missing(_));
+        err.is_unreadable() || is_missing && store::has_record(&self.home.container(id))
     }
 
     /// A container whose record cannot be read: what is known without it.
@@ -152,10 +159,12 @@ impl Engine {
         }
         // By its record and, should that be unreadable, or not have been written yet, by what its monitor left.
         let recorded = facts.alive.then_some(Process { pid: seen.state.pid, start: seen.state.pid_start });
-        let orphans = [recorded, Claim::read(&paths).init.filter(|init| init.lives() && Some(*init) != recorded)];
-        for orphan in orphans.into_iter().flatten() {
-            end_orphan(id, orphan)?;
+        if self.end_orphans(id, recorded)? {
             seen = store::see_state(&self.home, id)?;
+        }
+        if meant != Meaning::Lost(Loss::Reboot) && !record.host_config.pid_mode.is_empty() {
+            // They did not end with the first one.
+            runtime::end_rooted(id).map_err(Error::system("the container's processes do not end"))?;
         }
         if let Meaning::Lost(loss) = meant
             && seen.state.may_run()
@@ -164,6 +173,23 @@ impl Engine {
             seen = Seen { state, late: true, door: seen.door };
         }
         self.finish(record, seen)
+    }
+
+    /// Ends the container's first process where no monitor has it: the one that its record names, and the one that its
+    /// monitor left the name of. True if there was one.
+    fn end_orphans(&self, id: &str, recorded: Option<Process>) -> Result<bool> {
+        let named = Claim::read(&self.home.container(id)).init.filter(|init| init.lives() && Some(*init) != recorded);
+        let orphans = [recorded, named];
+        for orphan in orphans.into_iter().flatten() {
+            end_orphan(id, orphan)?;
+        }
+        Ok(orphans.iter().any(Option::is_some))
+    }
+
+    /// Ends what still runs of a container whose record cannot be read and whose monitor was killed.
+    pub(in crate::engine) fn end_dead(&self, id: &str) -> Result<()> {
+        self.end_orphans(id, None)?;
+        runtime::end_rooted(id).map_err(Error::system("the container's processes do not end"))
     }
 
     /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.

@@ -26,7 +26,7 @@ mod start;
 pub mod user;
 
 pub use child::errno_text;
-pub use ending::end_all;
+pub use ending::{end_all, end_rooted};
 pub use error::{StartError, StartErrorKind};
 pub use exec::{Exec, exec};
 pub use process::{Namespaces, Started, Stdio};

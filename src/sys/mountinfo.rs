@@ -25,6 +25,21 @@ pub fn of(path: &Path, pid: &str) -> io::Result<Place> {
     find(&text, &path).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// Whether the process `pid` (or `self`) sees, at one of these points, a mount of something whose path has this part: as
+/// the directory that is shown there, or as one of a file system's options.
+///
+/// # Errors
+/// No such process, or it may not be looked at.
+pub fn has(pid: &str, points: &[&str], part: &[u8]) -> io::Result<bool> {
+    let text = fs::read(format!("/proc/{pid}/mountinfo"))?;
+    let is_there = |line: &&[u8]| {
+        let point = line.split(|byte| *byte == b' ').nth(4);
+        point.is_some_and(|point| points.iter().any(|one| one.as_bytes() == point))
+    };
+    let mut lines = text.split(|byte| *byte == b'\n').filter(is_there);
+    Ok(lines.any(|line| line.windows(part.len()).any(|window| window == part)))
+}
+
 /// The deepest mount point above a path; of several in one place the last one, which covers the others.
 fn find(mountinfo: &[u8], path: &Path) -> Option<Place> {
     let places =

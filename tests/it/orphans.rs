@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::harness::{Env, Seen};
+use super::harness::{Env, Seen, every_process};
 use super::process::eventually;
 
 fn kill_all(seen: &[Seen]) {
@@ -32,6 +32,47 @@ fn init_of(env: &Env, id: &str) -> i32 {
     let state = std::fs::read(env.data().join("containers").join(id).join("state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     i32::try_from(state["pid"].as_i64().unwrap()).unwrap()
+}
+
+#[test]
+fn nothing_outlives_a_container_that_shares_a_pid_namespace() {
+    let mut env = Env::with_busybox();
+    env.run_detached(&["--name", "other", "--network", "none"], &["sleep", "1000"]);
+    // Its first process ends with its monitor; the rest are known by what they have mounted.
+    for (round, options) in [
+        vec!["--pid=host"],
+        vec!["--pid=container:other"],
+        vec!["--pid=host", "--rm"],
+        vec!["--pid=host", "--read-only"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("c{round}");
+        let mark = format!("99{round}.5");
+        let script = format!("sleep {mark} & unshare -m sleep {mark} & echo up; wait");
+        let options = [&["--name", &name, "--cap-add=SYS_ADMIN"][..], options].concat();
+        let id = env.run_detached(&options, &["sh", "-c", &script]);
+        let left = || every_process().iter().filter(|seen| seen.arguments.last() == Some(&mark)).count();
+        eventually("they run", || left() == 2);
+        let other = env.inspect("other", "{{.State.Pid}}");
+        let monitors = env.role("monitor").into_iter().filter(|seen| seen.arguments.contains(&id)).collect::<Vec<_>>();
+        assert_eq!(monitors.len(), 1);
+        if round % 2 == 1 {
+            env.kill_server();
+        }
+        kill_all(&monitors);
+        assert!(!env.pierless(["ps", "-q", "--no-trunc"]).ok().contains(&id));
+        assert_eq!(left(), 0, "{options:?}");
+        if env.server.is_none() {
+            env.serve();
+        }
+        assert_eq!(env.inspect("other", "{{.State.Status}} {{.State.Pid}}"), format!("running {other}"));
+        if !options.contains(&"--rm") {
+            env.docker(["rm", &name]).ok();
+        }
+        assert!(!env.docker(["ps", "-aq", "--no-trunc"]).ok().contains(&id));
+    }
 }
 
 #[test]

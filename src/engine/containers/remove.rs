@@ -7,7 +7,7 @@ use crate::model::filters::Filters;
 use crate::model::ids::short;
 use crate::model::{signal, time};
 use crate::state::atomic::Durability;
-use crate::state::container::Status;
+use crate::state::container::{ContainerRecord, Status};
 use crate::state::events::{self, Event};
 use crate::state::lock::Lock;
 use crate::state::{self, store};
@@ -37,20 +37,32 @@ impl Engine {
             self.emit(&view.record, "kill", &[("signal", signal::KILL.to_string())]);
             self.end(&view, signal::KILL, -1, End::default())?;
         }
-        let temporary = view.record.host_config.auto_remove;
+        if view.state.status == Status::Dead {
+            self.end_dead(&id)?;
+        }
+        self.take(&view.record).map_err(|err| match err {
+            Error::State(err) => Error::vanished(name)(err),
+            err => err,
+        })
+    }
+
+    /// Takes away a container that does not run. The caller has its lock.
+    pub(super) fn take(&self, record: &ContainerRecord) -> Result<()> {
+        let id = &record.id;
+        let temporary = record.host_config.auto_remove;
         let durability = if temporary { Durability::Process } else { Durability::Disk };
-        match store::take_away(&self.home, &id, &view.record.name, durability) {
+        match store::take_away(&self.home, id, &record.name, durability) {
             // `--rm` was quicker, and has told of it.
             Err(state::Error::Missing(_)) if temporary => return Ok(()),
-            other => other.map_err(Error::vanished(name))?,
+            other => other?,
         }
-        self.emit(&view.record, "destroy", &[]);
+        self.emit(record, "destroy", &[]);
         // It no longer exists, so no monitor comes any more. One may be there: an attach needs it before a start.
-        match self.without_monitor(&id) {
-            Ok(_alone) => store::remove_remains(&self.home, &id)?,
-            Err(err) => tracing::warn!(container = %short(&id), "files are left for the next process: {err}"),
+        match self.without_monitor(id) {
+            Ok(_alone) => store::remove_remains(&self.home, id)?,
+            Err(err) => tracing::warn!(container = %short(id), "files are left for the next process: {err}"),
         }
-        self.sweep_layers_of(&view.record.image_id);
+        self.sweep_layers_of(&record.image_id);
         Ok(())
     }
 
