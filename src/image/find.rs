@@ -1,11 +1,11 @@
 //! Finds an image by what a person calls it.
 
-use std::fs;
 use std::path::PathBuf;
 
 use crate::model::config::ContainerConfig;
 use crate::model::ids::{is_full_id, is_id_prefix};
 use crate::model::reference::{Reference, sha256_hex};
+use crate::sys::regular;
 
 use super::config::ImageConfig;
 use super::meta::{Descriptor, ImageMeta};
@@ -140,7 +140,7 @@ impl Store {
     /// [`Error::Missing`], [`Error::Archive`], or those of the file system.
     pub fn config(&self, id: &str) -> Result<ImageConfig> {
         let path = self.blob(sha256_hex(id).ok_or_else(|| Error::Missing(id.to_owned()))?);
-        let bytes = fs::read(&path).map_err(|err| match err.kind() {
+        let bytes = regular::read(&path).map_err(|err| match err.kind() {
             std::io::ErrorKind::NotFound => Error::Missing(id.to_owned()),
             _ => Error::at(&path)(err),
         })?;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::model::ids::hex;
 use crate::model::reference::{Reference, sha256_hex};
 use crate::state::atomic::{self, Durability};
+use crate::sys::regular;
 
 use super::meta::Descriptor;
 use super::{Error, Result, Store};
@@ -44,7 +45,7 @@ impl Store {
     /// Those of the file system; absence is none.
     pub fn read_ref(&self, name: &Reference) -> Result<Option<Ref>> {
         let path = self.ref_path(name);
-        match fs::read_to_string(&path) {
+        match regular::read_to_string(&path) {
             Ok(text) => Ok(parse(&text).filter(|there| there.name == *name)),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(Error::at(&path)(err)),
@@ -57,7 +58,7 @@ impl Store {
     /// Those of the file system.
     pub fn remove_dangling(&self, has: impl Fn(&str) -> bool) -> Result<()> {
         for path in Self::list(&self.refs_dir())? {
-            let Ok(bytes) = fs::read(&path) else { continue };
+            let Ok(bytes) = regular::read(&path) else { continue };
             let named = parse(&String::from_utf8_lossy(&bytes));
             if named.as_ref().is_some_and(|one| has(&one.id)) {
                 continue;
@@ -76,7 +77,7 @@ impl Store {
     pub fn refs(&self) -> Result<Vec<Ref>> {
         let mut refs: Vec<Ref> = Self::list(&self.refs_dir())?
             .into_iter()
-            .filter_map(|path| parse(&fs::read_to_string(path).ok()?))
+            .filter_map(|path| parse(&regular::read_to_string(&path).ok()?))
             .collect();
         refs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(refs)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Error, Result};
-use crate::sys::process;
+use crate::sys::{process, regular};
 
 /// Clock ticks of /proc in a second: the same on all machines.
 const TICKS: u64 = 100;
@@ -154,7 +154,7 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) 
 /// # Errors
 /// [`Error::Missing`], [`Error::Corrupt`], or those of the file system.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    from_json(path, &fs::read(path).map_err(Error::at(path))?)
+    from_json(path, &regular::read(path).map_err(Error::at(path))?)
 }
 
 /// What a file that was read holds.

@@ -5,8 +5,7 @@
 //! when it is read is not kept. What is kept can so be outdated by no write, be it by rename(2) or in place.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,7 @@ use super::paths::{DOOR, Home, RECORD, STATE};
 use super::store::{self, Seen};
 use super::{Error, Result};
 use crate::model::time::{self, Nanos, SECOND};
+use crate::sys::regular;
 
 /// Well above the coarseness of the clock that stamps files: a tick is at most 10 ms.
 const COARSENESS: Nanos = SECOND / 20;
@@ -103,11 +103,10 @@ impl Place<'_> {
 
     /// What it holds. The stamp is taken first: a content that is newer than it will be found out by it.
     fn read(&self) -> io::Result<(Stamp, Vec<u8>)> {
-        let fd = openat(self.containers, self.name.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let stamp = Stamp::of(&fstat(&fd)?);
-        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
-        File::from(fd).read_to_end(&mut bytes)?;
-        Ok((stamp, bytes))
+        let fd = openat(self.containers, self.name.as_str(), OFlags::RDONLY | regular::FLAGS, Mode::empty())
+            .map_err(|err| regular::refusal(err.into()))?;
+        let stat = fstat(&fd)?;
+        Ok((Stamp::of(&stat), regular::read_opened(fd, &stat)?))
     }
 }
 

@@ -6,12 +6,11 @@
 //! cannot be read, or was never written, the container's process is found by this: the run directory is another file
 //! system, and as young as the boot.
 
-use std::fs;
 use std::io::{self, Write};
 
 use super::lock::Lock;
 use super::paths::ContainerPaths;
-use crate::sys::process;
+use crate::sys::{process, regular};
 
 /// Who has a container in hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl Process {
 impl Claim {
     /// What the last monitor has written. What it could not write, or one of an older version did not, is missing.
     pub fn read(paths: &ContainerPaths) -> Self {
-        Self::parse(&fs::read_to_string(paths.monitor_lock()).unwrap_or_default())
+        Self::parse(&regular::read_to_string(&paths.monitor_lock()).unwrap_or_default())
     }
 
     fn parse(text: &str) -> Self {
@@ -93,7 +92,7 @@ mod tests {
     fn a_claim_is_as_good_as_its_monitor() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let paths = Home { data: dir.path().join("data"), run: dir.path().join("run") }.container("c");
-        fs::create_dir_all(&paths.run).expect("directory");
+        std::fs::create_dir_all(&paths.run).expect("directory");
         assert_eq!(Claim::read(&paths), Claim::default());
         let lock = Lock::exclusive(&paths.monitor_lock()).expect("lock");
         for _ in 0..2 {

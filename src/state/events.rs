@@ -17,6 +17,7 @@ use super::lock::Lock;
 use super::paths::Home;
 use super::{Error, Result};
 use crate::model::time::{self, Nanos, SECOND};
+use crate::sys::regular;
 
 /// Size in bytes at which a log file is set aside; two files are kept.
 pub const ROTATE_AT: u64 = 8 << 20;
@@ -149,14 +150,14 @@ pub struct Reader {
 impl Reader {
     /// From the oldest event that is kept.
     pub fn from_start(home: &Home) -> Self {
-        let file = File::open(previous(home)).or_else(|_| File::open(current(home))).ok();
+        let file = regular::open(&previous(home)).or_else(|_| regular::open(&current(home))).ok();
         Self { home: home.clone(), file: file.map(BufReader::new), partial: Vec::new() }
     }
 
     /// From the end: only what comes.
     pub fn from_end(home: &Home) -> Self {
         let open = |path: PathBuf| -> Option<BufReader<File>> {
-            let mut file = File::open(path).ok()?;
+            let mut file = regular::open(&path).ok()?;
             file.seek(SeekFrom::End(0)).ok()?;
             Some(BufReader::new(file))
         };
@@ -167,7 +168,7 @@ impl Reader {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.file.is_none() {
-                self.file = Some(BufReader::new(File::open(current(&self.home)).ok()?));
+                self.file = Some(BufReader::new(regular::open(&current(&self.home)).ok()?));
             }
             let file = self.file.as_mut()?;
             // A line is written whole, but a reader may still see part of it: keep that until the rest is there.

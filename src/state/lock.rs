@@ -19,6 +19,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::{Error, Result};
+use crate::sys::regular;
 
 /// How a file is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +167,7 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn look(path: &Path) -> Result<Option<bool>> {
-        match File::open(path) {
+        match regular::open(path) {
             Ok(file) => is_locked(file).map(Some).map_err(Error::at(path)),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(Error::at(path)(err)),

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{Error, Result};
 use crate::model::scan::find;
 use crate::model::time::{self, Nanos};
+use crate::sys::regular;
 
 /// Bytes read at once.
 const BLOCK: usize = 256 * 1024;
@@ -146,7 +147,7 @@ impl LogReader {
     fn fill(&mut self) -> bool {
         loop {
             if self.file.is_none() {
-                self.file = File::open(&self.path).ok();
+                self.file = regular::open(&self.path).ok();
                 self.offset = 0;
             }
             let Some(file) = &self.file else { return false };
@@ -230,10 +231,10 @@ fn successor(path: &Path, inode: u64) -> Option<File> {
         let Some(place) = numbers.iter().copied().filter(|n| *n > 0).chain([oldest + 1]).find(|n| is_it(*n)) else {
             // As with dockerd, only the log of the engine tells, and a reader that is so slow gets what is still kept.
             tracing::warn!("{}: rotated away before a reader was through: output may be missing there", path.display());
-            return File::open(numbered(path, oldest)).ok();
+            return regular::open(&numbered(path, oldest)).ok();
         };
         let next = numbers.iter().rev().copied().find(|n| *n < place).unwrap_or(0);
-        let file = File::open(numbered(path, next)).ok();
+        let file = regular::open(&numbered(path, next)).ok();
         if is_it(place) {
             return file;
         }
@@ -242,7 +243,7 @@ fn successor(path: &Path, inode: u64) -> Option<File> {
 
 /// File and offset at which the last `tail` entries begin; without it the oldest file's start.
 fn start_of(path: &Path, tail: Option<u64>) -> io::Result<(Option<File>, u64)> {
-    let open = |n| match File::open(numbered(path, n)) {
+    let open = |n| match regular::open(&numbered(path, n)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     };

@@ -17,13 +17,15 @@
 //! * *An end* is committed, cleaned up after, synced, and then told to those who wait ([`ending::persist`]): one flush of
 //!   the disk. Who looks at the container in these milliseconds sees it, and is promised nothing.
 //! * syncfs(2) is never called for a container: it would wait for what all the others have written.
-//! * An *empty* record is one that was never acknowledged, and is swept like a directory without a record.
+//! * An *empty* record is one that was never acknowledged, and is swept like a directory without a record; unless something
+//!   has run there: then it is one that cannot be read.
 //!
 //! # What cannot be read
 //!
-//! A container whose record is unreadable ([`Error::is_unreadable`]) is listed as `dead` and can be removed; it stands in
-//! nobody's way: not of lists, of its neighbours' names, nor of the image store's garbage collection, for it can never
-//! be started again. A state that is unreadable counts as an end with exit code 137 and a text.
+//! A container whose record is unreadable ([`Error::is_unreadable`]; also what is no file, or too large) is listed as
+//! `dead` and can be removed; it stands in nobody's way: not of lists, of its neighbours' names, nor of the image store's
+//! garbage collection, for it can never be started again. A state that is unreadable counts as an end with exit code 137
+//! and a text.
 //!
 //! # Records of older versions
 //!
@@ -107,7 +109,10 @@ impl Error {
         let lasting = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ISDIR, Errno::LOOP, Errno::ACCESS, Errno::PERM];
         match self {
             Self::Corrupt { .. } => true,
-            Self::Io { source, .. } => Errno::from_io_error(source).is_some_and(|err| lasting.contains(&err)),
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::InvalidData
+                    || Errno::from_io_error(source).is_some_and(|err| lasting.contains(&err))
+            }
             Self::Missing(_) | Self::NameTaken { .. } => false,
         }
     }

@@ -12,12 +12,17 @@ use crate::sys::tree;
 /// Marks a directory in which a process, whose number follows, tries something out for a moment.
 pub const PROBE: &str = ".overlay-";
 
-/// Whether a container's record is there, readable or not. An empty one is not: no acknowledged write can leave that
-/// (see [`super`]).
+/// Whether this is a container: its record is there, readable or not. One that is empty or missing makes it none, for no
+/// acknowledged write can leave that (see [`super`]); but where something
+/// has run, or a monitor lives, the record was there and is lost.
 pub fn has_record(paths: &ContainerPaths) -> bool {
     match fs::metadata(paths.record()) {
-        Ok(meta) => meta.len() > 0,
-        Err(err) => !matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        Ok(meta) if !meta.is_file() || meta.len() > 0 => true,
+        Err(err) if !matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => true,
+        _ => {
+            fs::symlink_metadata(paths.state()).is_ok()
+                || fs::symlink_metadata(&paths.data).is_ok() && Lock::is_held(&paths.monitor_lock()).unwrap_or(true)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::paths::{ContainerPaths, GONE, Home};
 use super::{Error, Result};
 use crate::model::ids::is_full_id;
 use crate::model::time::{Nanos, SECOND};
+use crate::sys::regular;
 
 pub use super::names::{name_owner, names, note_rename, release_name, reserve_name, settle_rename};
 pub use super::remains::{PROBE, has_record, remove_execs, remove_remains, remove_run};
@@ -50,7 +51,7 @@ pub fn ids_and_gone(home: &Home) -> Result<(Vec<String>, Vec<String>)> {
 /// [`Error::Missing`] if there is no such container; [`Error::is_unreadable`] if its record is none any more.
 pub fn load(home: &Home, id: &str) -> Result<ContainerRecord> {
     let path = home.container(id).record();
-    parse(home, id, &fs::read(&path).map_err(Error::at(&path))?)
+    parse(home, id, &regular::read(&path).map_err(Error::at(&path))?)
 }
 
 /// What a record's file holds.

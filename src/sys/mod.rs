@@ -14,6 +14,7 @@ pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod pty;
+pub mod regular;
 pub mod seccomp;
 pub mod spawn;
 pub mod tree;

@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::harness::Env;
+use super::harness::{Env, Seen};
 use super::process::eventually;
 
 fn record(env: &Env, id: &str, file: &str) -> std::path::PathBuf {
@@ -48,6 +48,72 @@ fn an_unreadable_record_is_dead_and_in_nobodys_way() {
     env.docker(["rm", "-f", "broken"]).ok();
     assert_eq!(env.docker(["ps", "-aq"]).ok(), "");
     assert!(!record(&env, &broken, "container.json").exists());
+}
+
+#[test]
+fn a_lost_record_of_a_running_container_is_dead_and_ended_with_it() {
+    let env = Env::with_busybox();
+    for removed in [true, false] {
+        let id = env.run_detached(&["--name", "lost", "--network", "none"], &["sleep", "1000"]);
+        let path = record(&env, &id, "container.json");
+        if removed { fs::remove_file(path) } else { fs::write(path, "") }.unwrap();
+        assert_eq!(env.docker(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok(), "lost dead\n");
+        assert_eq!(env.inspect("lost", "{{.State.Status}}"), "dead");
+        // While it is there its name is its own, and who looks after killed processes leaves it alone.
+        assert_eq!(env.post("/containers/create?name=lost", &json!({"Image": "busybox"})).status, 409);
+        assert!(env.pierless(["ps", "-a"]).ok().contains("lost"));
+        assert_eq!(env.role("monitor").len(), 1);
+        assert_eq!(env.delete("/containers/lost").status, 409);
+        env.docker(["rm", "-f", "lost"]).ok();
+        eventually("its monitor has ended", || env.role("monitor").is_empty());
+        assert!(!env.data().join("containers").join(&id).exists());
+    }
+    // Its monitor was killed, and its processes are not all those of a pid namespace.
+    let id = env.run_detached(&["--name", "lost", "--pid=host"], &["sh", "-c", "sleep 1000 & echo $!; wait"]);
+    let mut child = String::new();
+    eventually("it has begun", || {
+        child = env.docker(["logs", "lost"]).ok().trim().to_owned();
+        !child.is_empty()
+    });
+    fs::write(record(&env, &id, "container.json"), "{").unwrap();
+    for monitor in env.role("monitor") {
+        kill(Pid::from_raw(monitor.pid), Signal::SIGKILL).unwrap();
+    }
+    env.docker(["rm", "-f", "lost"]).ok();
+    eventually("nothing outlives it", || Seen::of(child.parse().unwrap()).is_none());
+}
+
+#[test]
+fn what_is_no_file_keeps_no_reader() {
+    let env = Env::with_busybox();
+    let (asked, happened) = (create(&env, "asked"), create(&env, "happened"));
+    env.docker(["start", "happened"]).ok();
+    env.docker(["wait", "happened"]).ok();
+    let (asked, happened) = (record(&env, &asked, "container.json"), record(&env, &happened, "state.json"));
+    let huge = |path: &std::path::Path| {
+        fs::File::create(path).and_then(|file| file.set_len(1 << 42)).unwrap();
+    };
+    let fifo = |path: &std::path::Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for other in [huge as fn(&std::path::Path), fifo] {
+        for path in [&asked, &happened] {
+            fs::remove_file(path).unwrap();
+            other(path);
+        }
+        let mut listed: Vec<String> =
+            env.docker(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok().lines().map(str::to_owned).collect();
+        listed.sort();
+        assert_eq!(listed, ["asked dead", "happened exited"]);
+        assert_eq!(env.inspect("happened", "{{.State.ExitCode}}"), "137");
+    }
+    let refs = env.data().join("images/refs");
+    let name = fs::read_dir(&refs).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&name).unwrap();
+    fifo(&name);
+    fifo(&env.data().join("images/meta").join("0".repeat(64) + ".json"));
+    env.docker(["images", "-a"]).ok();
+    env.docker(["system", "df"]).ok();
+    env.docker(["rm", "-f", "asked", "happened"]).ok();
+    assert_eq!(env.docker(["ps", "-aq"]).ok(), "");
 }
 
 #[test]

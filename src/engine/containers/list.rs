@@ -102,7 +102,7 @@ impl Engine {
             }
             let view = match reader.record(id) {
                 Ok(record) => View { state: self.settle(&record, seen)?, record },
-                Err(err) if err.is_unreadable() => self.dead(id, &err),
+                Err(err) if self.is_lost(id, &err) => self.dead(id, &err),
                 Err(err) => return Err(err.into()),
             };
             Ok((all || view.state.is_running()).then_some(view))
