@@ -18,6 +18,7 @@ pub fn main() -> ExitCode {
     if std::path::Path::new(&name).file_name().is_some_and(|name| name == "docker-init") {
         return runtime::init::main(std::env::args().skip(1));
     }
+    sys::process::no_size_signal();
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(std::env::args().skip(2)),

@@ -61,22 +61,8 @@ fn run_inner(engine: &Engine, options: Run) -> Result<u8, Error> {
         println!("{id}");
         return Ok(0);
     }
-    let waiter = engine.wait(&id, if rm { Condition::Removed } else { Condition::NextExit })?;
-    let handover = engine.attach(
-        &id,
-        &AttachOptions { stdin: interactive, stdout: true, stderr: true, stream: true, ..AttachOptions::default() },
-    )?;
-    let (ours, theirs) = UnixStream::pair().map_err(Error::doing("make a stream"))?;
-    handover.complete(theirs.as_fd(), &[])?;
-    drop(theirs);
-    // Set before any thread exists, so that all of them leave these signals to the one that passes them on.
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2] {
-        signals.add(signal);
-    }
-    signals.add(Signal::SIGWINCH);
-    signals.thread_block().map_err(|error| Error::doing("block signals")(error.into()))?;
-    engine.start(&id).inspect_err(|_| discard(engine, &id, rm))?;
+    let begun = start_attached(engine, &id, interactive, rm);
+    let (waiter, ours, signals) = begun.inspect_err(|_| discard(engine, &id, rm))?;
     let raw = if tty && interactive { RawMode::enter() } else { None };
     if tty {
         resize(engine, &id);
@@ -93,6 +79,32 @@ fn run_inner(engine: &Engine, options: Run) -> Result<u8, Error> {
         return Ok(0);
     }
     Ok(u8::try_from(end(waiter)?).unwrap_or(u8::MAX))
+}
+
+/// Starts it once somebody waits for its end and has its streams. The signals that are to be passed on are blocked.
+fn start_attached(
+    engine: &Engine,
+    id: &str,
+    interactive: bool,
+    rm: bool,
+) -> Result<(Waiter, UnixStream, SigSet), Error> {
+    let waiter = engine.wait(id, if rm { Condition::Removed } else { Condition::NextExit })?;
+    let handover = engine.attach(
+        id,
+        &AttachOptions { stdin: interactive, stdout: true, stderr: true, stream: true, ..AttachOptions::default() },
+    )?;
+    let (ours, theirs) = UnixStream::pair().map_err(Error::doing("make a stream"))?;
+    handover.complete(theirs.as_fd(), &[])?;
+    drop(theirs);
+    // Set before any thread exists, so that all of them leave these signals to the one that passes them on.
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2] {
+        signals.add(signal);
+    }
+    signals.add(Signal::SIGWINCH);
+    signals.thread_block().map_err(|error| Error::doing("block signals")(error.into()))?;
+    engine.start(id)?;
+    Ok((waiter, ours, signals))
 }
 
 /// Creates it, and pulls the image where that is wanted.

@@ -52,15 +52,42 @@ pub fn is_zombie(pid: i32) -> bool {
 /// Whether a process still runs its program: the one that was started then, not another that has its number by now. One
 /// that is on its way out does not: it will do nothing more, whatever it still has open.
 pub fn lives(pid: i32, start: u64) -> bool {
+    stat(pid).is_ok_and(|text| start_if_living(&text) == Some(start))
+}
+
+/// When a process was started that has not begun to end, by the fields of its stat from the third on.
+fn start_if_living(text: &str) -> Option<u64> {
     /// A task that is ending (proc(5), field 9; the kernel's include/linux/sched.h).
     const PF_EXITING: u64 = 0x4;
-    let Ok(text) = stat(pid) else { return false };
     let mut fields = text.split_ascii_whitespace();
     let dead = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
     let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
     // Fields 9 and 22, counted from the fourth on.
     let (flags, started) = (number(5), number(12));
-    !dead && flags.is_some_and(|flags| flags & PF_EXITING == 0) && started == Some(start)
+    started.filter(|_| !dead && flags.is_some_and(|flags| flags & PF_EXITING == 0))
+}
+
+/// A process's `/proc/PID/stat`, kept open: it tells of that process wherever the reader has gone since, to another view
+/// of /proc for one.
+#[derive(Debug)]
+pub struct Watched(fs::File);
+
+impl Watched {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        Ok(Self(fs::File::open(format!("/proc/{pid}/stat"))?))
+    }
+
+    /// As [`lives`], of the process that was there when this was opened.
+    pub fn lives(&self) -> bool {
+        let mut buffer = [0; 4096];
+        let read = std::os::unix::fs::FileExt::read_at(&self.0, &mut buffer, 0);
+        let text = read.map(|len| String::from_utf8_lossy(&buffer[..len]).into_owned()).unwrap_or_default();
+        text.rfind(')').is_some_and(|end| start_if_living(&text[end + 1..]).is_some())
+    }
 }
 
 /// The parent's process id.
@@ -127,23 +154,35 @@ pub fn set_oom_score_adj(value: i64) -> io::Result<()> {
 }
 
 /// Puts aside what a launcher may have chosen for its own processes, so that it makes no difference who launches this
-/// one: the umask is 022, no signal is ignored or blocked but SIGPIPE, which Rust ignores, as many files may be open as the
-/// hard limit says, and the priority is 0 where it may be raised to that.
+/// one: the umask is 022, no signal is ignored or blocked but SIGPIPE, which Rust ignores, and SIGXFSZ, see
+/// [`no_size_signal`]; as many files may be open as the hard limit says, the other limits that could end this process are
+/// as high, and the priority is 0 where it may be raised to that.
 #[allow(unsafe_code)]
 pub fn usual_context() {
     use nix::libc;
     use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
     usual_umask();
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+    for signal in (1..=64).filter(|signal| ![libc::SIGPIPE, libc::SIGXFSZ].contains(signal)) {
         // SAFETY: restores the default action; no handler is installed. SIGKILL and the like cannot be changed.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
-    let files = getrlimit(Resource::Nofile);
-    if files.current != files.maximum {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    for resource in [Resource::Nofile, Resource::Fsize, Resource::Cpu, Resource::As, Resource::Data] {
+        let limit = getrlimit(resource);
+        if limit.current != limit.maximum {
+            let _ = setrlimit(resource, Rlimit { current: limit.maximum, ..limit });
+        }
     }
     let _ = setpriority_process(None, 0);
+}
+
+/// From now on a write that a limit on the size of files refuses is an error, like one to a full disk, and no end of this
+/// process. Programs of containers get the signal's default action back with all others.
+#[allow(unsafe_code)]
+pub fn no_size_signal() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the signal is ignored; no handler is installed.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
 }
 
 /// Sets the umask to 022.

@@ -4,7 +4,40 @@ use std::io::Write;
 
 use super::fixtures;
 use super::harness::Env;
-use super::process::{Process, eventually};
+use super::process::{self, Process, eventually};
+
+#[test]
+fn limits_of_whoever_launches_are_errors_and_leave_nothing() {
+    let env = Env::with_busybox();
+    let limited = |limit: &str, arguments: &[&str]| {
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        process::run(env.command("sh").arg("-c").arg(script).arg(env.program()).args(arguments))
+    };
+    // No file may become larger than nothing: an error, not a signal.
+    let output = limited("-f 0", &["run", "--rm", "--network", "none", "busybox", "true"]);
+    assert!(output.code == 125 && output.err.contains("too large"), "{output:?}");
+    // Few descriptors: at some number each step fails for the first time. A monitor wants more than it takes to remove
+    // what was to be removed.
+    let mut refused = 0;
+    for files in 4..24 {
+        let output =
+            limited(&format!("-n {files}"), &["run", "--rm", "--network", "none", "busybox", "sh", "-c", "exit 3"]);
+        assert!([1, 3, 125].contains(&output.code), "{files}: {output:?}");
+        assert!(output.code == 3 || output.err.contains("Too many open files"), "{files}: {output:?}");
+        let left = env.pierless(["ps", "-aq"]).ok();
+        if left.is_empty() {
+            refused += i32::from(output.err.contains("cannot launch"));
+        } else {
+            assert!(output.code != 3, "{files}: {output:?}");
+            env.pierless(["rm", left.trim()]).ok();
+        }
+    }
+    assert!(refused > 0, "what could not be launched was not removed");
+    // A soft limit of the launcher's is not its container's, nor its monitor's.
+    let output =
+        limited("-S -f 1000; ulimit -S -t 1000", &["run", "--rm", "busybox", "sh", "-c", "ulimit -f; ulimit -t"]);
+    assert_eq!(output.ok(), "unlimited\nunlimited\n");
+}
 
 #[test]
 fn up_makes_the_api_reachable_and_down_undoes_it() {

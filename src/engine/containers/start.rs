@@ -33,14 +33,36 @@ impl Engine {
                     view.state.error
                 )));
             }
-            self.prepare(&view.record)?;
-            match client::launch(&self.home, &id)?.start() {
-                Ok(_pid) => return Ok(()),
-                Err(client::Error::Failed { failure, message }) => return Err(start_error(failure, &message)),
+            let launched = self.prepare(&view.record).and_then(|()| Ok(client::launch(&self.home, &id)?));
+            let failed = match launched.map(|monitor| monitor.start()) {
+                Ok(Ok(_pid)) => return Ok(()),
+                Ok(Err(client::Error::Failed { failure, message })) => start_error(failure, &message),
                 // Its monitor was killed: what is left of it is ended first. That a second one is, too, is no accident.
-                Err(client::Error::Gone) if !lost => lost = true,
-                Err(err) => return Err(err.into()),
+                Ok(Err(client::Error::Gone)) if !lost => {
+                    lost = true;
+                    continue;
+                }
+                Ok(Err(err)) => err.into(),
+                Err(err) => err,
+            };
+            // To look ends what a killed monitor left, and removes it then.
+            let is_idle = || self.view(&id).is_ok_and(|now| !now.state.is_running());
+            if view.record.host_config.auto_remove && self.has_no_start(&id) && is_idle() {
+                self.take(&view.record)?;
             }
+            return Err(failed);
+        }
+    }
+
+    /// Whether it is known that no monitor runs a container, nor is about to.
+    fn has_no_start(&self, id: &str) -> bool {
+        match Lock::is_held(&self.home.container(id).monitor_lock()) {
+            Ok(false) => true,
+            Ok(true) => matches!(
+                client::connect(&self.home, id),
+                Ok(Some(monitor)) if !monitor.is_running() && !monitor.is_starting()
+            ),
+            Err(_) => false,
         }
     }
 
