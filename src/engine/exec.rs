@@ -9,11 +9,13 @@ use super::containers::Handover;
 use super::{Engine, Error, Result};
 use crate::model::ids::{is_full_id, random_id};
 use crate::monitor::{client, detach};
+use crate::runtime::user;
 use crate::state::atomic::{self, Durability};
-use crate::state::container::{ContainerRecord, Status};
+use crate::state::container::{ContainerRecord, StateRecord, Status};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::state::{self, store};
-use crate::sys::tree;
+use crate::sys::openat2::Root;
+use crate::sys::{process, tree};
 
 /// A session as it is on disk.
 #[derive(Debug, Clone)]
@@ -28,7 +30,8 @@ impl Engine {
     /// Creates a session. `record.container` is what the client calls the container; the ids are filled in.
     ///
     /// # Errors
-    /// Not found; conflict if the container does not run; invalid parameter without a command.
+    /// Not found; conflict if the container does not run; invalid parameter without a command, or for no user of the
+    /// container's.
     pub fn exec_create(&self, mut record: ExecRecord) -> Result<String> {
         let view = self.container(&record.container)?;
         if record.cmd.is_empty() {
@@ -38,6 +41,9 @@ impl Engine {
             return Err(Error::InvalidParameter(format!("Invalid escape keys ({}) provided", record.detach_keys)));
         }
         require_running(&view.record, view.state.status)?;
+        if !record.user.is_empty() {
+            require_user(&record.user, &view.state)?;
+        }
         record.id = random_id();
         record.container = view.record.id.clone();
         let dir = self.home.container(&record.container).exec(&record.id);
@@ -140,6 +146,16 @@ impl Engine {
         let record = store::load(&self.home, &exec.record.container)?;
         self.resize_terminal(&record, Some(id), height, width)
     }
+}
+
+/// Whether there is such a user, or group, in a container that runs. Looked up anew when the session starts.
+fn require_user(user: &str, state: &StateRecord) -> Result<()> {
+    // One that has just ended is found out at the start; and what was opened was that process's, if it lives now.
+    let Ok(root) = Root::open(Path::new(&format!("/proc/{}/root", state.pid))) else { return Ok(()) };
+    if !process::lives(state.pid, state.pid_start) {
+        return Ok(());
+    }
+    user::resolve(&root, user, &[]).map(drop).map_err(|err| Error::InvalidParameter(err.message))
 }
 
 fn require_running(record: &ContainerRecord, status: Status) -> Result<()> {

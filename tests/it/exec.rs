@@ -1,9 +1,13 @@
 //! `docker exec`.
 
+use std::io::{BufReader, Write};
+
+use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 
 use super::harness::Env;
 use super::process::eventually;
+use super::raw;
 
 fn env_with_c() -> Env {
     let env = Env::with_busybox();
@@ -32,6 +36,44 @@ fn what_cannot_be_run() {
     env.docker(["create", "--name", "idle", "busybox", "true"]).ok();
     let message = env.docker(["exec", "idle", "true"]).fails(1);
     assert!(message.contains("is not running"), "{message}");
+}
+
+#[test]
+fn a_user_is_looked_up_before_and_refused_in_its_own_words() {
+    let env = env_with_c();
+    let create =
+        |user: &str| env.post("/containers/c1/exec", &json!({"Cmd": ["true"], "User": user, "AttachStdout": true}));
+    for (user, wanted) in [
+        ("nobody-here", "unable to find user nobody-here: no matching entries in passwd file"),
+        ("0:nobody-here", "unable to find group nobody-here: no matching entries in group file"),
+        ("4294967295", "uids and gids must be in range 0-2147483647"),
+    ] {
+        assert_eq!(create(user).expect(400).message(), wanted);
+    }
+    // A number is any number, until the kernel says that it is nobody's here; the container runs all the while.
+    let exec = create("1999999999").expect(201).json()["Id"].as_str().unwrap().to_owned();
+    let refused = env.post(&format!("/exec/{exec}/start"), &json!({"Detach": true}));
+    assert!(refused.message().contains("cannot become user 1999999999:0"), "{}", refused.text());
+    assert_eq!(env.get(&format!("/exec/{exec}/json")).expect(200).json()["ExitCode"], 126);
+    // No process to be had, and no descriptor: an engine's failure is a status, and no stream of nothing.
+    let monitor = rustix::process::Pid::from_raw(env.role("monitor")[0].pid).unwrap();
+    for resource in [Resource::Nproc, Resource::Nofile] {
+        let usual = rustix::process::getrlimit(resource);
+        let exec = create("").expect(201).json()["Id"].as_str().unwrap().to_owned();
+        let low = if resource == Resource::Nproc { 0 } else { 10 };
+        let limit = Rlimit { current: Some(low), ..usual };
+        let before = rustix::process::prlimit(Some(monitor), resource, limit).unwrap();
+        let bytes = format!(
+            "POST /exec/{exec}/start HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        let mut stream = raw::connect(&env.socket());
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let head = raw::read_head(&mut BufReader::new(stream)).unwrap();
+        assert_eq!(head.status, 500, "{resource:?}");
+        rustix::process::prlimit(Some(monitor), resource, before).unwrap();
+        env.docker(["exec", "c1", "true"]).ok();
+    }
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Launcher for Container {
         let record = store::load(&self.home, &self.id).map_err(Refusal::system)?;
         let gone = || Refusal { failure: Failure::Conflict, message: format!("container {} is not running", self.id) };
         let container = pidfd::open(init).map_err(|_| gone())?;
-        let start = process::start_time(init).map_err(|_| gone())?;
+        // By what is opened now: afterwards this process is in the container, where /proc is another one.
+        let watched = process::Watched::open(init).map_err(|_| gone())?;
         let plan = runtime::plan(&self.home.container(&self.id).bundle());
         let result = plan.and_then(|plan| {
             runtime::exec(Exec {
@@ -70,7 +71,7 @@ impl Launcher for Container {
         });
         // One that ends, though it has not ended, lets nobody in.
         if let Err(StartError { kind: StartErrorKind::Other, .. }) = &result
-            && !process::lives(init, start)
+            && !watched.lives()
         {
             return Err(gone());
         }

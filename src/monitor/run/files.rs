@@ -67,8 +67,11 @@ impl Files {
     }
 
     /// What was asked of an exec session.
-    pub fn exec(&self, id: &str) -> Option<ExecRecord> {
-        atomic::read_json(&self.paths.exec(id).join("exec.json")).ok()
+    ///
+    /// # Errors
+    /// There is none, or its record cannot be read now.
+    pub fn exec(&self, id: &str) -> state::Result<ExecRecord> {
+        atomic::read_json(&self.paths.exec(id).join("exec.json"))
     }
 
     /// Whether an exec session has been started before.

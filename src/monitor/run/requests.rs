@@ -8,6 +8,7 @@ use super::life::{Phase, Stop};
 use super::parts::Parts;
 use crate::monitor::detach::{self, Detach};
 use crate::monitor::protocol::{self, Attach, ExecStart, Failure, Reply, Request, VERSION};
+use crate::state;
 use crate::state::logfile::{LogReader, Selection};
 
 /// Bytes that a client may send before its stream is handed over.
@@ -152,8 +153,11 @@ fn attach_client(attach: &Attach, early: &[u8], socket: Option<OwnedFd>, all: &m
 /// A session is to be started: at once if detached, else when its stream comes.
 fn exec_announced(start: &ExecStart, all: &mut Parts) -> Outcome {
     let id = &start.exec_id;
-    let Some(mut record) = all.cx.files.exec(id) else {
-        return refuse(Failure::NotFound, format!("No such exec instance: {id}"));
+    let mut record = match all.cx.files.exec(id) {
+        Ok(record) => record,
+        Err(state::Error::Missing(_)) => return refuse(Failure::NotFound, format!("No such exec instance: {id}")),
+        // Of descriptors, for one.
+        Err(error) => return refuse(Failure::System, error),
     };
     let Some(init) = all.life.pid() else {
         return refuse(Failure::Conflict, format!("container {} is not running", all.cx.files.id));
