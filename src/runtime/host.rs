@@ -1,9 +1,11 @@
 //! What the host is and has, for the specification.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::{StartError, errno_text};
 use crate::holder::Entered;
 use crate::spec::Host;
 use crate::state::paths::Home;
@@ -16,8 +18,43 @@ pub fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
         single_id: entered.single_id,
         kernel: kernel::version(),
         devices: if privileged { devices(Path::new("/dev")) } else { Vec::new() },
+        asked_devices: Vec::new(),
         socket: home.socket(),
     }
+}
+
+/// The device nodes that a request for a device means: the one that its path leads to, or all in that directory; each
+/// with its place in the container.
+///
+/// # Errors
+/// There is nothing, or no device.
+pub fn device_nodes(asked: &str, inside: &str) -> Result<Vec<(PathBuf, String)>, StartError> {
+    let refused = |why: &dyn std::fmt::Display| {
+        StartError::other(format!("error gathering device information while adding custom device \"{asked}\": {why}"))
+    };
+    let missing = |err: io::Error| refused(&errno_text(&err));
+    let path = fs::canonicalize(asked).map_err(missing)?;
+    let is_device = |kind: fs::FileType| kind.is_char_device() || kind.is_block_device();
+    if is_device(fs::symlink_metadata(&path).map_err(missing)?.file_type()) {
+        return Ok(vec![(path, inside.to_owned())]);
+    }
+    let mut nodes = Vec::new();
+    let mut left = vec![path.clone()];
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let (node, kind) = (entry.path(), entry.file_type());
+            match kind {
+                Ok(kind) if kind.is_dir() => left.push(node),
+                Ok(kind) if is_device(kind) => {
+                    let below = node.strip_prefix(&path).unwrap_or(&node).to_string_lossy().into_owned();
+                    nodes.push((node, format!("{}/{below}", inside.trim_end_matches('/'))));
+                }
+                _ => {}
+            }
+        }
+    }
+    nodes.sort();
+    if nodes.is_empty() { Err(refused(&"not a device node")) } else { Ok(nodes) }
 }
 
 /// The devices below a directory that this user may open.

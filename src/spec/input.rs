@@ -28,6 +28,8 @@ pub struct Host {
     pub kernel: (u32, u32),
     /// The host's devices that a privileged container gets.
     pub devices: Vec<PathBuf>,
+    /// What `--device` asks for: for each, in its order, the device nodes, and where each of them is in the container.
+    pub asked_devices: Vec<(PathBuf, String)>,
     /// The API's socket, which containers that mount Docker's mean.
     pub socket: PathBuf,
 }

@@ -116,8 +116,8 @@ fn user_mounts(input: &Input<'_>) -> Result<Vec<Mount>, Error> {
             mounts.push(bind(target, source, &["rprivate", mode]));
         }
     }
-    for device in host.devices.iter().flatten() {
-        mounts.push(bind(clean(device.inside()), &device.path_on_host, &DEVICE));
+    for (source, inside) in &input.host.asked_devices {
+        mounts.push(bind(clean(inside), source, &DEVICE));
     }
     if host.privileged {
         let free = |path: &Path| !mounts.iter().any(|mount| mount.destination() == path);

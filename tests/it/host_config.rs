@@ -8,6 +8,36 @@ use super::harness::{Env, sh};
 use super::process::eventually;
 
 #[test]
+fn only_devices_are_devices() {
+    let env = Env::with_busybox();
+    let run = |device: &str, script: &str| {
+        env.docker(["run", "--rm", "--network", "none", "--device", device, "busybox", "sh", "-c", script])
+    };
+    assert_eq!(run("/dev/zero:/dev/nought", "head -c 1 /dev/nought | od -An -tx1").ok().trim(), "00");
+    // All in a directory; and a link to one.
+    let dir = env.home().join("devices");
+    std::fs::create_dir_all(dir.join("below")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.join("below/link")).unwrap();
+    std::fs::write(dir.join("file"), "").unwrap();
+    let (dir, link, file) = (
+        dir.display().to_string(),
+        dir.join("below/link").display().to_string(),
+        dir.join("file").display().to_string(),
+    );
+    assert_eq!(run(&format!("{link}:/dev/nought"), "head -c 1 /dev/nought | od -An -tx1").ok().trim(), "00");
+    assert_eq!(run("/dev/pts:/dev/other", "test -c /dev/other/ptmx && echo there").ok(), "there\n");
+    for nothing in [&dir, &file] {
+        let refused = run(&format!("{nothing}:/dev/x"), "true").fails(125);
+        let wanted =
+            format!("error gathering device information while adding custom device \"{nothing}\": not a device node");
+        assert!(refused.contains(&wanted), "{refused}");
+    }
+    let missing = run("/dev/no-such-device", "true");
+    assert!(missing.err.contains("custom device \"/dev/no-such-device\": no such file or directory"), "{missing:?}");
+    assert_eq!(env.docker(["ps", "-aq"]).ok(), "");
+}
+
+#[test]
 fn init_reaps_and_passes_signals() {
     let env = Env::with_busybox();
     env.run_detached(

@@ -1,7 +1,6 @@
 //! From a container's record to what the runtime starts: a root file system, a plan, and what it shares with others.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -51,18 +50,12 @@ pub fn prepare(home: &Home, entered: &Entered, record: &ContainerRecord) -> Resu
         .map_err(|err| StartError::other(format!("mkdir {}: {}", directory.display(), errno_text(&err))))?;
     // By which programs know that they are in a container. An image may have something else in its place.
     let _ = root.make(Path::new("/.dockerenv"), Leaf::File, Mode::from_raw_mode(0o755));
-    for device in asked.devices.iter().flatten() {
-        let path = &device.path_on_host;
-        fs::metadata(path).map_err(|err| {
-            let text = errno_text(&err);
-            StartError::other(format!(
-                "error gathering device information while adding custom device \"{path}\": {text}"
-            ))
-        })?;
-    }
     let file = |name| Some(paths.etc(name)).filter(|path| path.exists());
     let etc = Etc { hostname: file("hostname"), hosts: file("hosts"), resolv_conf: file("resolv.conf") };
-    let host = host::facts(home, entered, asked.privileged);
+    let mut host = host::facts(home, entered, asked.privileged);
+    for device in asked.devices.iter().flatten() {
+        host.asked_devices.extend(host::device_nodes(&device.path_on_host, device.inside())?);
+    }
     let input =
         Input { record, rootfs: &paths.rootfs(), user: &user, etc: &etc, host: &host, shared_shm: shm.is_some() };
     let plan = spec::build(&input)?;
