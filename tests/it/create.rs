@@ -18,6 +18,32 @@ fn env() -> Env {
 }
 
 #[test]
+fn a_platform_is_read_as_containerd_reads_it() {
+    let env = Env::with_busybox();
+    let create = |platform: &str, version: &str| {
+        let path = format!("/{version}/containers/create?platform={platform}");
+        let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}});
+        env.post(&path, &body)
+    };
+    let own = match std::env::consts::ARCH {
+        "x86_64" => ["linux", "amd64", "LINUX/X86_64", "linux/x86-64"],
+        _ => ["linux", "arm64", "LINUX/AARCH64", "linux/arm64/v8"],
+    };
+    for platform in own {
+        create(platform, "v1.51").expect(201);
+    }
+    for (platform, wanted) in [
+        ("nonsense", "\"nonsense\": unknown operating system or architecture: invalid argument"),
+        ("a/b/c/d", "\"a/b/c/d\": cannot parse platform specifier: invalid argument"),
+    ] {
+        assert_eq!(create(platform, "v1.51").expect(400).message(), wanted);
+        create(platform, "v1.40").expect(201);
+    }
+    let other = create("linux/s390x", "v1.51").expect(404).message();
+    assert!(other.ends_with("does not match the specified platform (linux/s390x)"), "{other}");
+}
+
+#[test]
 fn what_dockerd_refuses_is_refused_in_its_words() {
     let env = env();
     let before = env.contents();

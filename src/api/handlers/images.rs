@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::registry::asker;
+use crate::api::json;
 use crate::api::route::routes;
 use crate::api::types::images::{ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply};
 use crate::api::types::progress::ProgressLine;
@@ -104,8 +105,8 @@ pub(super) fn oci_platform(text: &str) -> Result<Option<Platform>, ApiError> {
 
 /// An OCI platform in JSON.
 pub(super) fn decode_platform(text: &str) -> Result<Platform, ApiError> {
-    let platform: Platform =
-        serde_json::from_str(text).map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}")))?;
+    let platform: Platform = json::whole(text.as_bytes())
+        .map_err(|err| ApiError::bad_request(format!("failed to parse platform: {err}")))?;
     match (platform.os.is_empty(), platform.architecture.is_empty()) {
         (false, false) => Ok(platform),
         (true, true) if !platform.variant.is_empty() => {

@@ -11,12 +11,16 @@ impl Engine {
     /// The image for a new container.
     ///
     /// # Errors
-    /// Not found, also if it is there for another platform than the one asked for.
+    /// Not found, also if it is there for another platform than the one asked for; none that is a platform.
     pub(super) fn image_for_container(&self, store: &Store, name: &str, platform: &str) -> Result<Image> {
+        let platform = match platform {
+            "" => String::new(),
+            asked => image::platform::parse(asked)?.to_string(),
+        };
         if name.is_empty() {
             return Err(Error::InvalidParameter("no image specified".to_owned()));
         }
-        Ok(image::resolve(store, name, platform)?)
+        Ok(image::resolve(store, name, &platform)?)
     }
 
     /// The id of an image that a filter names.
