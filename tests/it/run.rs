@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::harness::Env;
 use super::process::{Process, eventually};
 
@@ -225,6 +227,25 @@ fn signals_are_passed_on_and_the_exit_code_comes_back() {
     docker.out.wait_for("ready");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(docker.pid() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
     docker.finish().fails(33);
+}
+
+#[test]
+fn whoever_sees_output_may_ask_for_more() {
+    // A program may speak before its start is written down; nobody hears it before.
+    let env = Env::with_busybox();
+    for tty in [&["-t"][..], &[]] {
+        for round in 0..20 {
+            let name = format!("c{}{round}", tty.len());
+            let options = [&["run", "--rm", "--network", "none", "--name", &name][..], tty].concat();
+            let docker =
+                env.docker_start([&options[..], &["busybox", "sh", "-c", "echo ready; exec sleep 1000"]].concat());
+            docker.out.wait_for("ready");
+            let state = env.get(&format!("/containers/{name}/json")).expect(200).json()["State"]["Status"].clone();
+            assert_eq!(state, "running", "{name}");
+            env.post(&format!("/containers/{name}/kill?signal=KILL"), &json!(null)).expect(204);
+            docker.finish().fails(137);
+        }
+    }
 }
 
 #[test]

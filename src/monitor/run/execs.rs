@@ -211,6 +211,7 @@ impl Execs {
                     cx.files.complain(&format!("exec terminal: {error}"));
                 }
                 cx.files.commit_exec(&exec.id, &ExecState { running: true, pid, exit_code: None });
+                exec.streams.listen(&cx.watch);
                 exec.streams.finish_deaf_clients(cx);
                 Reply::Running { pid }
             }

@@ -221,6 +221,7 @@ impl Life {
         self.state = state;
         self.phase = Phase::Running { pid };
         cx.files.emit("start", &[]);
+        self.streams.listen(&cx.watch);
         door.answer_all(&Reply::Running { pid }, &mut cx.watch, |waits| matches!(waits, Waits::Start));
     }
 

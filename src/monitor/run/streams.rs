@@ -103,7 +103,7 @@ impl Streams {
         self.log = Some(log);
     }
 
-    /// Makes the streams: the process's ends.
+    /// Makes the streams: the process's ends. Nothing is read before [`Streams::listen`].
     pub fn open(&mut self, watch: &mut Watch) -> io::Result<Stdio> {
         if self.shape.tty {
             return Ok(Stdio::Terminal(self.shape.size));
@@ -119,7 +119,7 @@ impl Streams {
         let (err_read, err) = pair()?;
         for (stream, fd) in [out_read, err_read].into_iter().enumerate() {
             rustix::io::ioctl_fionbio(&fd, true)?;
-            watch.add(fd.as_fd(), Role::Output(self.at, stream), Interest::IN)?;
+            watch.add(fd.as_fd(), Role::Output(self.at, stream), Interest::empty())?;
             self.outputs[stream] = Some(fd);
         }
         if let Some(fd) = ours {
@@ -128,6 +128,14 @@ impl Streams {
             self.feed(watch);
         }
         Ok(Stdio::Pipes([input, out, err]))
+    }
+
+    /// From now on output is read. That the process runs is written down before: who sees its output and asks for
+    /// something is not told that it does not.
+    pub fn listen(&self, watch: &Watch) {
+        for fd in self.outputs.iter().flatten() {
+            let _ = watch.set(fd.as_fd(), Interest::IN);
+        }
     }
 
     /// Takes the master of the process's terminal.
