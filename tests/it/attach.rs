@@ -2,7 +2,9 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 
 use super::harness::Env;
@@ -124,4 +126,61 @@ fn a_slow_reader_stalls_nobody() {
     // Nothing is read from the attached stream, and the container still ends.
     env.docker(["wait", &id]).ok();
     assert!(env.docker(["logs", "--tail", "1", &id]).ok() == "finished\n");
+}
+
+/// A stream of the container `c1`, by hand.
+fn attach_c1(env: &Env, what: &str) -> BufReader<UnixStream> {
+    let mut stream = raw::connect(&env.socket());
+    let path = format!("/containers/c1/attach?stream=1&{what}");
+    write!(stream, "POST {path} HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    assert_eq!(raw::read_head(&mut reader).unwrap().status, 101);
+    reader
+}
+
+#[test]
+fn a_reader_that_was_slow_gets_the_rest_while_the_program_is_silent() {
+    let env = Env::with_busybox();
+    let script = "read go; head -c 5000000 /dev/zero; echo done >&2; exec sleep 1000";
+    env.run_detached(&["-i", "--name", "c1", "--network", "none"], &["sh", "-c", script]);
+    let mut slow = attach_c1(&env, "stdout=1");
+    let mut other = attach_c1(&env, "stdin=1&stderr=1");
+    other.get_mut().write_all(b"go\n").unwrap();
+    // By now the rest waits for it.
+    let mut said = [0; 13];
+    other.read_exact(&mut said).unwrap();
+    let mut left = 5_000_000;
+    while left > 0 {
+        let mut header = [0; 8];
+        slow.read_exact(&mut header).unwrap();
+        let length = u32::from_be_bytes(header[4..].try_into().unwrap());
+        slow.read_exact(&mut vec![0; length as usize]).unwrap();
+        left -= length;
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_too_long_is_told_so() {
+    let env = Env::with_busybox();
+    let script = "read go; head -c 20000000 /dev/zero; echo done >&2; exec sleep 1000";
+    let id =
+        env.run_detached(&["-i", "--name", "c1", "--network", "none", "--log-driver", "none"], &["sh", "-c", script]);
+    // Nothing may wait on the disk beyond this; as if it were full.
+    let monitor = env.role("monitor").into_iter().find(|seen| seen.arguments.contains(&id)).unwrap();
+    let monitor = rustix::process::Pid::from_raw(monitor.pid).unwrap();
+    let size = Rlimit { current: Some(1 << 20), maximum: Some(1 << 20) };
+    rustix::process::prlimit(Some(monitor), Resource::Fsize, size).unwrap();
+    let mut stalled = attach_c1(&env, "stdout=1");
+    let mut other = attach_c1(&env, "stdin=1&stderr=1");
+    other.get_mut().write_all(b"go\n").unwrap();
+    // The container is not held up by it.
+    let mut said = [0; 13];
+    other.read_exact(&mut said).unwrap();
+    assert_eq!(&said[8..], b"done\n");
+    let mut got = Vec::new();
+    stalled.read_to_end(&mut got).unwrap();
+    assert!(got.len() < 20_000_000, "{}", got.len());
+    let end = String::from_utf8_lossy(&got[got.len().saturating_sub(200)..]).into_owned();
+    assert!(end.contains("the output was not read for so long that it is cut off here: File too large"), "{end:?}");
+    assert_eq!(env.inspect("c1", "{{.State.Status}}"), "running");
 }

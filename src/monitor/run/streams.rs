@@ -175,20 +175,24 @@ impl Streams {
 
     /// An output is readable.
     pub fn readable(&mut self, stream: usize, cx: &mut Context) {
+        let mut away = false;
         for _ in 0..TURN {
             match self.pump(stream, cx) {
                 (Pumped::More, _) => {}
                 (Pumped::Blocked, _) => break,
-                (Pumped::Away, _) => return self.leave_terminal(true, &mut cx.watch),
+                (Pumped::Away, _) => {
+                    away = true;
+                    break;
+                }
                 (Pumped::Ended, _) => {
                     self.close_output(stream, &mut cx.watch);
                     break;
                 }
             }
         }
-        if self.away {
-            self.leave_terminal(false, &mut cx.watch);
-        }
+        self.leave_terminal(away, &mut cx.watch);
+        // A client for which something waits now has to be told when it may have more.
+        self.watch_clients(&mut cx.watch);
     }
 
     /// Nobody has the terminal open, or somebody has again. The hang-up would be told all the time: while it lasts only
@@ -349,6 +353,10 @@ impl Streams {
     /// The process's input may take more; afterwards every client is watched for what matters now.
     pub fn feed(&mut self, watch: &mut Watch) {
         self.input.feed(self.at, watch);
+        self.watch_clients(watch);
+    }
+
+    fn watch_clients(&mut self, watch: &mut Watch) {
         let blocked = self.input.is_blocked();
         self.clients.retain(|client| {
             if client.is_gone() {
