@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Engine, Error, Result};
 use crate::model::filters::Filters;
 use crate::model::time::{self, Nanos, SECOND};
-use crate::state::events::{Event, Reader};
+use crate::state::events::{self, Event, Reader};
 use crate::sys::inotify::{Inotify, Mask};
 
 /// Which events to tell.
@@ -64,6 +64,14 @@ pub struct Events {
 }
 
 impl Engine {
+    /// Writes to the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing
+    /// things.
+    pub(in crate::engine) fn tell(&self, event: &Event) {
+        if let Err(err) = events::append(&self.home, event) {
+            tracing::warn!(of = %event.actor.id, "event {} is lost: {err}", event.action);
+        }
+    }
+
     /// Begins a stream of events.
     ///
     /// # Errors

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
+use super::time::{self, Nanos};
+
 /// Filters by name, each with its values; values of one filter are alternatives unless the filter says otherwise.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filters(BTreeMap<String, Vec<String>>);
@@ -24,9 +26,26 @@ pub enum FilterError {
     /// The value does not fit the filter, and why.
     #[error("invalid filter '{0}={1}': {2}")]
     Unfit(String, String, String),
+    /// There may be one value.
+    #[error("more than one {0} filter specified")]
+    Several(String),
 }
 
 impl Filters {
+    /// The moment of the filter `until`, before which something must have been made to be pruned.
+    ///
+    /// # Errors
+    /// There are several; it is no moment.
+    pub fn until(&self, now: Nanos) -> Result<Option<Nanos>, FilterError> {
+        match self.get("until") {
+            [] => Ok(None),
+            [text] => time::parse_moment(text, now).map(Some).ok_or_else(|| {
+                FilterError::Unfit("until".to_owned(), text.clone(), "not a time or duration".to_owned())
+            }),
+            _ => Err(FilterError::Several("until".to_owned())),
+        }
+    }
+
     /// Reads `{"label":["a=b"]}`, and the form of before API 1.22, `{"label":{"a=b":true}}`. Empty text: no filter.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::model::ids::short;
 use crate::model::{signal, time};
 use crate::state::atomic::Durability;
 use crate::state::container::{ContainerRecord, Status};
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 use crate::state::lock::Lock;
 use crate::state::{self, store};
 
@@ -72,14 +72,7 @@ impl Engine {
     /// An unknown filter.
     pub fn prune(&self, filters: &Filters) -> Result<(Vec<String>, i64)> {
         filters.allow(&["label", "label!", "until"])?;
-        let now = time::now();
-        let until = match filters.get("until") {
-            [] => None,
-            [text] => Some(time::parse_moment(text, now).ok_or_else(|| {
-                Error::InvalidParameter(format!("invalid filter 'until={text}': not a time or duration"))
-            })?),
-            _ => return Err(Error::InvalidParameter("more than one until filter specified".to_owned())),
-        };
+        let until = filters.until(time::now())?;
         let (mut removed, mut freed) = (Vec::new(), 0);
         for view in self.list(&ListOptions { all: true, ..ListOptions::default() })? {
             let record = &view.record;
@@ -104,9 +97,7 @@ impl Engine {
             }
         }
         let attributes = [("reclaimed".to_owned(), freed.to_string())].into();
-        if let Err(err) = events::append(&self.home, &Event::new("container", "prune", "", attributes)) {
-            tracing::warn!("event prune is lost: {err}");
-        }
+        self.tell(&Event::new("container", "prune", "", attributes));
         Ok((removed, freed))
     }
 }

@@ -9,7 +9,7 @@ use crate::model::time;
 use crate::monitor::client;
 use crate::state;
 use crate::state::container::ContainerRecord;
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 use crate::state::lock::Lock;
 
 /// What an end is part of.
@@ -154,12 +154,9 @@ impl Engine {
         freed(&path)
     }
 
-    /// Tells the event log. That it cannot be written, to a full disk for one, keeps nobody from ending and removing
-    /// containers.
+    /// Tells the event log of a container.
     pub(in crate::engine) fn emit(&self, record: &ContainerRecord, action: &str, extra: &[(&str, String)]) {
-        if let Err(err) = events::append(&self.home, &Event::container(record, action, extra)) {
-            tracing::warn!(container = %record.id, "event {action} is lost: {err}");
-        }
+        self.tell(&Event::container(record, action, extra));
     }
 }
 

@@ -27,7 +27,7 @@ use crate::image::refs::Ref;
 use crate::image::{self, Error, Result, Store};
 use crate::model::reference::{Reference, is_tag};
 use crate::model::time;
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 
 pub use crate::image::platform::parse as parse_platform;
 pub use import::Arriving;
@@ -107,9 +107,7 @@ impl Engine {
     fn image_event(&self, action: &str, id: &str, name: &str, meta: &ImageMeta) {
         let mut attributes: BTreeMap<String, String> = meta.labels.clone();
         attributes.insert("name".to_owned(), name.to_owned());
-        if let Err(err) = events::append(&self.home, &Event::new("image", action, id, attributes)) {
-            tracing::warn!("event lost: {err}");
-        }
+        self.tell(&Event::new("image", action, id, attributes));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::image::{Error, Result};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::time;
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 
 use super::list::{ListOptions, by_image};
 use super::remove::{Removal, RemovedImages};
@@ -50,9 +50,7 @@ impl Engine {
         }
         let removed = removal.end(self)?;
         let attributes = [("reclaimed".to_owned(), removed.reclaimed.to_string())].into();
-        if let Err(err) = events::append(self.home(), &Event::new("image", "prune", "", attributes)) {
-            tracing::warn!("event lost: {err}");
-        }
+        self.tell(&Event::new("image", "prune", "", attributes));
         Ok(removed)
     }
 }

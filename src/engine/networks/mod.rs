@@ -17,7 +17,7 @@ use crate::model::filters::{FilterError, Filters};
 use crate::model::time::Nanos;
 pub use crate::network::record::{BRIDGE_ID, HOST_ID, NONE_ID, Network, Pool};
 use crate::network::store;
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 
 /// The names of the networks that every user has.
 const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
@@ -100,9 +100,7 @@ impl Engine {
         let own = [("name", network.name.as_str()), ("type", network.driver.as_str())];
         let attributes: BTreeMap<String, String> =
             own.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if let Err(err) = events::append(&self.home, &Event::new("network", action, &network.id, attributes)) {
-            tracing::warn!("event {action} is lost: {err}");
-        }
+        self.tell(&Event::new("network", action, &network.id, attributes));
     }
 
     /// Checks the filters of a list of volumes, which is empty.

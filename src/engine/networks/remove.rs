@@ -2,12 +2,12 @@
 
 use super::is_connected;
 use crate::engine::containers::ListOptions;
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Engine, Result};
 use crate::model::filters::Filters;
 use crate::model::ids::short;
 use crate::model::time;
 use crate::network::{self, store};
-use crate::state::events::{self, Event};
+use crate::state::events::Event;
 
 impl Engine {
     /// Removes a network.
@@ -50,13 +50,7 @@ impl Engine {
     /// An unknown filter.
     pub fn prune_networks(&self, filters: &Filters) -> Result<Vec<String>> {
         filters.allow(&["label", "label!", "until"])?;
-        let until = match filters.get("until") {
-            [] => None,
-            [text] => Some(time::parse_moment(text, time::now()).ok_or_else(|| {
-                Error::InvalidParameter(format!("invalid filter 'until={text}': not a time or duration"))
-            })?),
-            _ => return Err(Error::InvalidParameter("more than one until filter specified".to_owned())),
-        };
+        let until = filters.until(time::now())?;
         let mut removed = Vec::new();
         let views = self.list(&ListOptions::default())?;
         let mut all = store::all(&self.home);
@@ -77,9 +71,7 @@ impl Engine {
             }
         }
         let attributes = [("reclaimed".to_owned(), "0".to_owned())].into();
-        if let Err(err) = events::append(&self.home, &Event::new("network", "prune", "", attributes)) {
-            tracing::warn!("event prune is lost: {err}");
-        }
+        self.tell(&Event::new("network", "prune", "", attributes));
         Ok(removed)
     }
 }
