@@ -9,6 +9,7 @@ use crate::sys::regular;
 
 use super::config::ImageConfig;
 use super::meta::{Descriptor, ImageMeta};
+use super::platform::Platform;
 use super::{Error, Result, Store};
 
 /// An image with all that a container needs of it.
@@ -36,44 +37,37 @@ impl Image {
         self.meta.chains()
     }
 
-    /// `os/architecture[/variant]`.
-    pub fn platform(&self) -> String {
-        let mut platform = format!("{}/{}", self.meta.os, self.meta.architecture);
-        if !self.meta.variant.is_empty() {
-            platform.push('/');
-            platform.push_str(&self.meta.variant);
-        }
-        platform
+    /// What it is for.
+    pub fn platform(&self) -> Platform {
+        let ImageMeta { os, architecture, variant, .. } = &self.meta;
+        Platform { os: os.clone(), architecture: architecture.clone(), variant: variant.clone() }
     }
 
-    /// Refuses another platform than the one asked for, `os[/architecture[/variant]]`. `name`: the image's, for the
-    /// error.
-    ///
-    /// # Errors
-    /// [`Error::OtherPlatform`].
-    pub fn require_platform(&self, name: &str, want: &str) -> Result<()> {
+    /// Whether it is for this platform; a variant that is not named is any.
+    fn is_for(&self, want: &Platform) -> bool {
         let have = self.platform();
-        if want.is_empty() || have.split('/').zip(want.split('/')).all(|(have, want)| have == want) {
-            return Ok(());
-        }
-        Err(Error::OtherPlatform { name: name.to_owned(), have, want: want.to_owned() })
+        let any = have.variant.is_empty() || want.variant.is_empty();
+        have.os == want.os && have.architecture == want.architecture && (any || have.variant == want.variant)
     }
 }
 
 /// Finds an image by name, id, or the unambiguous beginning of an id, and reads its configuration. Of several that the
-/// name has for different machines: the one for `platform`, `os[/architecture[/variant]]`; empty: the one that it means.
+/// name has for different machines: the one for `platform`; none: the one that it means.
 ///
 /// To use it, hold [`Store::hold`] from before until the record that names its layers is written.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Reference`], [`Error::OtherPlatform`], or those of the file system.
-pub fn resolve(store: &Store, name: &str, platform: &str) -> Result<Image> {
+pub fn resolve(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Image> {
     let (id, target) = store.locate(name)?;
     let image = store.image(&id)?;
-    let Err(other) = image.require_platform(name, platform) else { return Ok(image) };
+    let Some(want) = platform.filter(|want| !image.is_for(want)) else { return Ok(image) };
     let tree = target.and_then(|target| store.tree(&target)).unwrap_or_default();
     let mut beside = tree.manifests().into_iter().filter_map(|(_, manifest)| store.image(manifest.image_id()).ok());
-    beside.find(|image| image.require_platform(name, platform).is_ok()).ok_or(other)
+    beside.find(|image| image.is_for(want)).ok_or_else(|| {
+        let (have, want) = (image.platform().to_string(), want.to_string());
+        Error::OtherPlatform { name: name.to_owned(), have, want }
+    })
 }
 
 /// Directories of an image's layers, the lowest first, for overlayfs.

@@ -72,7 +72,7 @@ impl Engine {
             created: time::now(),
             image: image_name,
             image_id: image.id().to_owned(),
-            platform: image.platform(),
+            platform: image.platform().to_string(),
             layers: image.chains(),
             driver: Driver::Overlay,
             ids: map_id()?,

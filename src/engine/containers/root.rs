@@ -14,13 +14,13 @@ impl Engine {
     /// Not found, also if it is there for another platform than the one asked for; none that is a platform.
     pub(super) fn image_for_container(&self, store: &Store, name: &str, platform: &str) -> Result<Image> {
         let platform = match platform {
-            "" => String::new(),
-            asked => image::platform::parse(asked)?.to_string(),
+            "" => None,
+            asked => Some(image::platform::parse(asked)?),
         };
         if name.is_empty() {
             return Err(Error::InvalidParameter("no image specified".to_owned()));
         }
-        Ok(image::resolve(store, name, &platform)?)
+        Ok(image::resolve(store, name, platform.as_ref())?)
     }
 
     /// The id of an image that a filter names.

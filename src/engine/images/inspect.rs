@@ -53,7 +53,7 @@ impl Engine {
     /// Not found, also if it is there for other platforms than the one asked for.
     pub fn inspect_image(&self, name: &str, platform: Option<&Platform>, manifests: bool) -> Result<Details> {
         let store = self.image_store()?;
-        let image = image::resolve(&store, name, &platform.map(ToString::to_string).unwrap_or_default())?;
+        let image = image::resolve(&store, name, platform)?;
         let (named, target) = store.locate(name)?;
         let own = image.meta.manifests.first().map(|manifest| manifest.blob.clone());
         let target = if platform.is_some() { own.or(target) } else { target.or(own) };

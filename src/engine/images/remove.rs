@@ -125,7 +125,7 @@ impl Removal {
 
     fn remove_platform(&mut self, name: &str, platform: &Platform) -> Result<()> {
         let (named, target) = self.store.locate(name)?;
-        let meta = image::resolve(&self.store, name, &platform.to_string())?.meta;
+        let meta = image::resolve(&self.store, name, Some(platform))?.meta;
         self.check(&meta, &[], true)?;
         if meta.id == named {
             let tree = target.and_then(|target| self.store.tree(&target)).unwrap_or_default();

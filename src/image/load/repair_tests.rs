@@ -40,7 +40,7 @@ fn what_is_torn_is_repaired_by_loading_it_again() {
         tear();
         assert_eq!(load_bytes(&store, &archive).unwrap_or_else(|err| panic!("{what}: {err}"))[0].id, id, "{what}");
         assert_eq!(store.read_ref(&name).expect("name").map(|one| one.id), Some(id.clone()), "{what}");
-        assert_eq!(find::resolve(&store, "torn", "").expect("image").chains()[0], chain, "{what}");
+        assert_eq!(find::resolve(&store, "torn", None).expect("image").chains()[0], chain, "{what}");
         assert_eq!(fs::read(store.blob(&chain)).expect("blob"), layer, "{what}");
         assert!(store.usable_layer(&chain).expect("map").is_some(), "{what}");
         assert_eq!(fs::read(store.layer_diff(&chain).join("f")).expect("file"), b"content", "{what}");
@@ -71,7 +71,7 @@ fn layers_of_another_map_are_unpacked_anew_and_never_under_a_running_container()
     let dir = tempfile::tempdir().expect("directory");
     let store = store(dir.path());
     load_bytes(&store, &docker_archive("mapped", &[&base, &top])).expect("load");
-    let chains = find::resolve(&store, "mapped", "").expect("image").chains();
+    let chains = find::resolve(&store, "mapped", None).expect("image").chains();
     let now = crate::holder::map_id().expect("map");
     let other = || {
         for chain in &chains {

@@ -105,7 +105,7 @@ fn both_forms_make_the_same_image() {
     let second = load_bytes(&store, &xz).expect("OCI layout");
     assert_eq!(first[0].id, second[0].id);
     assert_eq!(first[0].names[0].familiar(), "busybox:1");
-    let image = find::resolve(&store, "other:2", "").expect("resolve");
+    let image = find::resolve(&store, "other:2", None).expect("resolve");
     assert_eq!(image.chains().len(), 2);
     assert!(image.meta.manifests.len() == 1);
     assert_eq!(image.defaults().cmd, Some(vec!["sh".to_owned()]));
@@ -205,7 +205,7 @@ fn two_who_load_the_same_do_not_disturb_each_other() {
         let all: Vec<_> = (0..4).map(|_| scope.spawn(|| load_bytes(&store, &archive).map(|_| ()))).collect();
         all.into_iter().for_each(|one| one.join().expect("join").expect("load"));
     });
-    assert_eq!(find::resolve(&store, "same", "").expect("image").chains().len(), 4);
+    assert_eq!(find::resolve(&store, "same", None).expect("image").chains().len(), 4);
 }
 
 #[test]
