@@ -83,6 +83,16 @@ impl Store {
         Ok(refs)
     }
 
+    /// The tags of a repository, in order.
+    ///
+    /// # Errors
+    /// As [`Store::refs`].
+    pub fn tags_of(&self, repository: &Reference) -> Result<Vec<Ref>> {
+        let mut tags = self.refs()?;
+        tags.retain(|one| one.name.name() == repository.name() && one.name.tag().is_some());
+        Ok(tags)
+    }
+
     /// Gives a name to an image. The caller holds the lock.
     ///
     /// # Errors

@@ -66,8 +66,7 @@ fn named(store: &Store, name: &Reference) -> Result<Vec<Reference>> {
     if store.read_ref(name)?.is_some() {
         return Ok(vec![name.clone()]);
     }
-    let all = store.refs()?.into_iter().map(|one| one.name).filter(|one| one.name() == name.name());
-    let tags: Vec<Reference> = all.filter(|one| one.tag().is_some()).collect();
+    let tags: Vec<Reference> = store.tags_of(name)?.into_iter().map(|one| one.name).collect();
     match (tags.is_empty(), name.tag().or(name.digest())) {
         (true, _) => Err(Error::NotHere(name.familiar_name())),
         (false, None) => Ok(tags),

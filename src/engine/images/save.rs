@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::image::platform::Platform;
+use crate::image::refs::Ref;
 use crate::image::save::{self, Archive, Chosen};
 use crate::image::{Result, Store};
 use crate::model::reference::Reference;
@@ -32,12 +33,10 @@ fn choose(store: &Store, name: &str) -> Result<Vec<Chosen>> {
         && repository.tag().is_none()
         && repository.digest().is_none()
     {
-        let same = store.refs()?.into_iter().filter(|one| one.name.name() == repository.name());
-        let tagged = same.filter(|one| one.name.tag().is_some());
-        let all: Vec<Chosen> =
-            tagged.map(|one| Chosen { id: one.id, name: Some(one.name), target: one.target }).collect();
-        if !all.is_empty() {
-            return Ok(all);
+        let tags = store.tags_of(repository)?;
+        if !tags.is_empty() {
+            let chosen = |one: Ref| Chosen { id: one.id, name: Some(one.name), target: one.target };
+            return Ok(tags.into_iter().map(chosen).collect());
         }
     }
     let (id, target) = store.locate(name)?;
