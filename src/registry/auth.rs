@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use super::basic::basic;
 use super::http::{Ask, Http};
 use super::payload::Payload;
 use super::refusal::refusal;
@@ -71,7 +71,7 @@ impl Credentials {
 
     fn basic(&self) -> Option<String> {
         let given = !self.username.is_empty() || !self.password.is_empty();
-        given.then(|| format!("Basic {}", STANDARD.encode(format!("{}:{}", self.username, self.password))))
+        given.then(|| basic(format!("{}:{}", self.username, self.password)))
     }
 }
 
@@ -214,6 +214,8 @@ fn challenge(text: &str) -> (String, BTreeMap<String, String>) {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]

@@ -4,12 +4,10 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use percent_encoding::percent_decode_str;
 
+use super::basic;
 use super::http::{Answer, Ask, Body, Http};
 use super::payload::Payload;
 use super::{Config, Error, Result};
@@ -64,8 +62,7 @@ impl Address {
         let Some((user, host)) = authority.as_str().rsplit_once('@') else {
             return Ok(Self { uri, proof: None });
         };
-        let plain: Vec<u8> = percent_decode_str(user).collect();
-        let proof = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(plain))).ok();
+        let proof = basic::of_address(user).ok();
         let host: Authority = host.parse().map_err(|_| bad("no host in it"))?;
         let mut parts = uri.into_parts();
         parts.authority = Some(host);
@@ -76,13 +73,7 @@ impl Address {
         let domain = self.uri.authority().map(ToString::to_string).unwrap_or_default();
         let headers: HeaderMap = self.proof.map(|proof| (header::AUTHORIZATION, proof)).into_iter().collect();
         let shown = self.uri.to_string();
-        let answer = http.ask(Ask {
-            method: Method::GET,
-            uri: self.uri,
-            headers,
-            body: Payload::Bytes(Default::default()),
-            domain,
-        })?;
+        let answer = http.ask(Ask { method: Method::GET, uri: self.uri, headers, body: Payload::none(), domain })?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }

@@ -10,6 +10,7 @@
 //! http         one request and its answer: connections, redirects
 //! payload      what a request has for a body
 //! proxy        a proxy on the way
+//! basic        names and passwords as proofs
 //! tls          whom to trust
 //! config       config.toml, and what the environment says
 //! error
@@ -31,6 +32,7 @@
 //! nsswitch.conf are in it, others are asked if the host has them for the same version.
 
 pub mod auth;
+mod basic;
 pub mod client;
 pub mod config;
 pub mod error;

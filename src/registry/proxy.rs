@@ -2,12 +2,11 @@
 
 use std::io;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
-use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::basic;
 
 /// Bytes of a proxy's answer.
 const HEAD: usize = 16 << 10;
@@ -34,8 +33,7 @@ impl Proxy {
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|_| wrong())?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wrong)?;
-        let user = authority.as_str().rsplit_once('@').map(|(user, _)| percent_decode_str(user).collect::<Vec<u8>>());
-        let proof = user.map(|user| HeaderValue::try_from(format!("Basic {}", STANDARD.encode(user))));
+        let proof = authority.as_str().rsplit_once('@').map(|(user, _)| basic::of_address(user));
         Ok(Self {
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: authority.port_u16().unwrap_or(80),
