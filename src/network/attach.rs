@@ -48,8 +48,7 @@ pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Atta
     let mut own = Links::here().map_err(Error::at("netlink"))?;
     let mut steps = vec![link::up(LOOPBACK)];
     for (n, ((network, endpoint), bridge)) in plan.connections.iter().zip(bridges).enumerate() {
-        // Behind the loopback interface, the only one so far.
-        let index = LOOPBACK + 1 + u32::try_from(n).unwrap_or_default();
+        let index = index_of(n);
         connect(&mut hub, network, endpoint, bridge, index, &namespace)?;
         if endpoint.v6.is_none() {
             // Before it is up, or it would give itself an address. It is no error that a kernel does not have it at all.
@@ -65,15 +64,16 @@ pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Atta
             if ipv6 { endpoint.v6 } else { endpoint.v4 }
         };
         let leading = leading(record, plan, ipv6).and_then(|at| Some((at, of(at)?.gateway?)));
-        steps.extend(
-            leading.map(|(at, gateway)| {
-                link::default_route(LOOPBACK + 1 + u32::try_from(at).unwrap_or_default(), gateway)
-            }),
-        );
+        steps.extend(leading.map(|(at, gateway)| link::default_route(index_of(at), gateway)));
     }
     own.take(steps).map_err(Error::at("cannot configure the container's network"))?;
     let waited = started.and_then(|()| if leads_out { awaited.wait(home, &mut hub.links) } else { Ok(()) });
     Ok(Attached { namespace, hub: hub.namespace, stranded: waited.err().map(|err| err.to_string()) })
+}
+
+/// The number of a connection's interface: behind the loopback interface, the only one of a new namespace.
+fn index_of(connection: usize) -> u32 {
+    LOOPBACK + 1 + u32::try_from(connection).unwrap_or_default()
 }
 
 fn connect(

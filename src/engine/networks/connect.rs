@@ -1,6 +1,6 @@
 //! Connecting containers to networks, and taking them out.
 
-use super::Network;
+use super::{Network, forbidden};
 use crate::engine::{Engine, Error, Result};
 use crate::model::networking::EndpointSettings;
 use crate::network;
@@ -30,11 +30,11 @@ impl Engine {
             whole_endpoints(self, record)?;
             if record.endpoints.contains_key(&network.name) {
                 let text = format!("endpoint with name {} already exists in network {}", record.name, network.name);
-                return Err(network::Error::Forbidden(text).into());
+                return Err(forbidden(text));
             }
             check_addresses(&network, &settings)?;
-            let settings = EndpointSettings { network_id: network.id.clone(), ..settings.clone() };
-            record.endpoints.insert(network.name.clone(), settings);
+            let settings = EndpointSettings { network_id: network.id, ..settings };
+            record.endpoints.insert(network.name, settings);
             Ok(())
         })
     }
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Changes the connections of a container that does not run.
-    fn change_connections(&self, name: &str, change: impl Fn(&mut ContainerRecord) -> Result<()>) -> Result<()> {
+    fn change_connections(&self, name: &str, change: impl FnOnce(&mut ContainerRecord) -> Result<()>) -> Result<()> {
         let id = self.find(name)?;
         let _lock = Lock::exclusive(&self.home.container(&id).verb_lock()).map_err(Error::vanished(name))?;
         let view = self.view(&id).map_err(Error::vanished(name))?;

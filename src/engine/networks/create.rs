@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::is_predefined;
+use super::{forbidden, is_predefined};
 use crate::engine::{Engine, Error, Result};
 use crate::model::ids::random_id;
 use crate::model::log::go_bool;
 use crate::model::subnet::Subnet;
 use crate::model::time;
-use crate::network;
 use crate::network::record::{Network, Pool};
 use crate::network::{pool, store};
 
@@ -105,10 +104,6 @@ impl Engine {
         self.emit_network(&network, "create", &[]);
         Ok((id, warnings))
     }
-}
-
-fn forbidden(text: String) -> Error {
-    network::Error::Forbidden(text).into()
 }
 
 /// What can never be a network of the user's own.

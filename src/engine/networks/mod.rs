@@ -16,7 +16,7 @@ use crate::engine::containers::{ListOptions, View};
 use crate::model::filters::{FilterError, Filters};
 use crate::model::time::Nanos;
 pub use crate::network::record::{BRIDGE_ID, HOST_ID, NONE_ID, Network, Pool};
-use crate::network::store;
+use crate::network::{self, store};
 use crate::state::events::Event;
 
 /// The names of the networks that every user has.
@@ -29,7 +29,11 @@ pub fn is_predefined(name: &str) -> bool {
 
 /// That there is no such network.
 pub fn not_found(name: &str) -> Error {
-    Error::NotFound(format!("network {name} not found"))
+    network::Error::NotFound(name.to_owned()).into()
+}
+
+fn forbidden(text: String) -> Error {
+    network::Error::Forbidden(text).into()
 }
 
 /// The filters that a list of networks knows.

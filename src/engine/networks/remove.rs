@@ -1,6 +1,6 @@
 //! Removing networks.
 
-use super::is_connected;
+use super::{forbidden, is_connected};
 use crate::engine::containers::ListOptions;
 use crate::engine::{Engine, Result};
 use crate::model::filters::Filters;
@@ -18,7 +18,7 @@ impl Engine {
         let network = self.network(name)?;
         if network.is_predefined() {
             let text = format!("{} is a pre-defined network and cannot be removed", network.name);
-            return Err(network::Error::Forbidden(text).into());
+            return Err(forbidden(text));
         }
         {
             let _changing = store::changing(&self.home)?;
@@ -33,7 +33,7 @@ impl Engine {
                 let list = list.join(", ");
                 let text =
                     format!("error while removing network: network {} has active endpoints ({list})", network.name);
-                return Err(network::Error::Forbidden(text).into());
+                return Err(forbidden(text));
             }
             // Before the record: a bridge without one would be in the way of the next network with its subnet.
             network::clear(&self.home, &network);
