@@ -49,7 +49,7 @@ pub fn enter_alone(home: &Home) -> Result<Entered, Error> {
 /// Who has to end, but for this process and those that wait for it.
 fn victims(home: &Home) -> Vec<(i32, OwnedFd)> {
     let users = fs::metadata(home.holder().join("users")).ok().map(|meta| (meta.dev(), meta.ino()));
-    let (shared, own) = (find::recorded(home), namespaces::identity("self", "user").ok());
+    let (shared, own) = (find::recorded(home, find::USERS), namespaces::identity("self", "user").ok());
     let inits: Vec<i32> = find::inits(home, false).collect();
     let waiting = ancestors();
     let is_ours = |pid: i32| {

@@ -11,7 +11,7 @@ use super::idmap::{self, Range};
 use super::{Error, find, program, way_out};
 use crate::state::lock::{self, Kind};
 use crate::state::paths::Home;
-use crate::sys::namespaces::{self, Kinds};
+use crate::sys::namespaces::{self, Identity, Kinds};
 use crate::sys::{fdpass, pidfd, process, spawn};
 
 /// Where a holder is to be.
@@ -72,11 +72,12 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
     let program = program::copy(home).map_err(Error::at("cannot copy this program to memory"));
     if let Some(helpers) = mapping {
         helpers.into_iter().flatten().map(|(program, child)| finish(&program, child)).fold(Ok(()), Result::and)?;
-        let identity = namespaces::identity(&pid.to_string(), "user").map_err(Error::at("the holder has ended"))?;
-        find::record(home, identity)?;
+        find::record(home, find::USERS, identity(pid, "user")?)?;
     }
     // It is where it is to be, and has given up what it does not need.
     receive_ready(&ours)?;
+    // Before it can be found.
+    find::record(home, find::NETWORK, identity(pid, "net")?)?;
     let start = process::start_time(pid).map_err(Error::at("the holder has ended"))?;
     lock.write_at(format!("{pid} {start}\n").as_bytes(), 0).map_err(Error::at("holder/lock"))?;
     let path = home.way_out().into_os_string().into_encoded_bytes();
@@ -85,6 +86,10 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
         namespaces::join(&pidfd, Kinds::CLONE_NEWUSER).map_err(Error::at("cannot join the user namespace"))?;
     }
     Ok(())
+}
+
+fn identity(pid: i32, name: &str) -> Result<Identity, Error> {
+    namespaces::identity(&pid.to_string(), name).map_err(Error::at("the holder has ended"))
 }
 
 fn receive_pid(socket: &OwnedFd) -> Result<i32, Error> {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::state::lock::{self, Lock};
 use crate::state::paths::{Home, entry_id};
@@ -53,16 +53,18 @@ pub fn keeper(path: &Path) -> Option<Found> {
 
 /// The network namespace of the user's containers by who else has it open: the way out, or a monitor.
 pub fn network(home: &Home) -> Option<OwnedFd> {
+    let wanted = recorded(home, NETWORK)?;
     let mut others = keeper(&home.way_out()).into_iter().chain(monitors(home));
-    others.find_map(|other| opened_network(other.pid).filter(|_| other.is_alive()))
+    others.find_map(|other| opened_network(other.pid, wanted).filter(|_| other.is_alive()))
 }
 
-/// The network namespace that one of them has open; it has one only.
-fn opened_network(pid: i32) -> Option<OwnedFd> {
-    let mut entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+/// That network namespace, if a process has it open; it may have its container's open, too.
+fn opened_network(pid: i32, wanted: Identity) -> Option<OwnedFd> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let is_network = |path: &Path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("net:["));
-    let path = entries.find(|entry| is_network(&entry.path()))?.path();
-    Some(File::open(path).ok()?.into())
+    let open = |path: PathBuf| -> Option<OwnedFd> { Some(File::open(path).ok()?.into()) };
+    let mut opened = entries.map(|entry| entry.path()).filter(|path| is_network(path)).filter_map(open);
+    opened.find(|namespace| namespaces::identity_of(namespace).ok() == Some(wanted))
 }
 
 /// Process id and start time in a file that is locked by that process.
@@ -96,7 +98,7 @@ pub fn monitors(home: &Home) -> impl Iterator<Item = Found> {
 /// recorded, or else, for its record may have gone, the one above a container's first process and next below this one.
 /// `users` is this process's own lock.
 pub fn namespace(home: &Home, users: &Lock) -> Option<OwnedFd> {
-    let recorded = recorded(home);
+    let recorded = recorded(home, USERS);
     if let Some(wanted) = recorded
         && lock::is_used(users.file()).unwrap_or(true)
         && let Some(namespace) = somebody_in(wanted)
@@ -118,22 +120,25 @@ pub fn namespace(home: &Home, users: &Lock) -> Option<OwnedFd> {
     next_below
 }
 
-const NAMESPACE: &str = "namespace";
+/// Where the user namespace that was made last is recorded.
+pub const USERS: &str = "namespace";
+/// Where the network namespace with the bridges is recorded.
+pub const NETWORK: &str = "network";
 
-/// Device and inode of the user namespace that was made last.
-pub fn recorded(home: &Home) -> Option<Identity> {
-    let text = fs::read_to_string(home.holder().join(NAMESPACE)).ok()?;
+/// Device and inode of a namespace that was recorded.
+pub fn recorded(home: &Home, name: &str) -> Option<Identity> {
+    let text = fs::read_to_string(home.holder().join(name)).ok()?;
     let mut words = text.split_ascii_whitespace().map(str::parse);
     Some((words.next()?.ok()?, words.next()?.ok()?))
 }
 
-/// Records it, so that a process of it can be told.
+/// Records a namespace, so that a process of it can be told.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn record(home: &Home, (device, inode): Identity) -> crate::state::Result<()> {
+pub fn record(home: &Home, name: &str, (device, inode): Identity) -> crate::state::Result<()> {
     use crate::state::atomic::{self, Durability};
-    let path = home.holder().join(NAMESPACE);
+    let path = home.holder().join(name);
     atomic::write(&path, format!("{device} {inode}\n").as_bytes(), Durability::Process)
 }
 

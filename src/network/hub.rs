@@ -101,17 +101,11 @@ impl Hub {
 pub fn clear(home: &Home, network: &Network) {
     if let Some(namespace) = holder::found_network(home) {
         let name = network.interface();
-        // A thread of its own, for there is no way back from the namespace.
-        let cleared = std::thread::spawn(move || -> Result<()> {
-            let failed = || Error::at(format!("cannot remove the bridge {name}"));
-            let mut hub = enter(namespace)?;
-            if let Some((index, _)) = hub.links.find(&name).map_err(failed())? {
-                hub.links.take(vec![link::gone(index)]).map_err(failed())?;
-            }
-            Ok(())
+        let cleared = namespaces::in_network(&namespace, Links::here).and_then(|mut links| {
+            links.find(&name)?.map_or(Ok(()), |(index, _)| links.take(vec![link::gone(index)]).map(drop))
         });
-        if let Ok(Err(err)) = cleared.join() {
-            tracing::warn!(network = %network.id, "{err}");
+        if let Err(err) = cleared {
+            tracing::warn!(network = %network.id, "cannot remove the bridge {name}: {err}");
         }
     }
 }

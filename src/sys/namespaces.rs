@@ -64,6 +64,42 @@ pub fn new_network() -> io::Result<OwnedFd> {
     Ok(fs::File::open("/proc/self/ns/net")?.into())
 }
 
+/// Does something in another network namespace, which has `target` open, and stays where it is: sockets that are opened
+/// there belong there, whoever uses them. This thread waits meanwhile; the process may have others.
+///
+/// # Errors
+/// Those of clone(2) and setns(2): `EPERM` if the namespace belongs to a user namespace in which this process may nothing.
+#[allow(unsafe_code)]
+pub fn in_network<T>(target: impl AsFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    // There is no way back into the host's network namespace, so another task goes: with this one's memory and descriptors,
+    // and this thread stopped as long as it exists.
+    let flags = Kinds::CLONE_VM | Kinds::CLONE_FILES | Kinds::CLONE_VFORK;
+    let mut stack = super::memory::Buffer::new(VISIT)?;
+    let (mut work, mut done) = (Some(work), None);
+    let mut visited = || {
+        nix::sched::setns(target.as_fd(), Kinds::CLONE_NEWNET)?;
+        work.take().map_or_else(|| Err(io::ErrorKind::Other.into()), |work| work())
+    };
+    let visit = Box::new(|| {
+        done = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut visited)));
+        0
+    });
+    // SAFETY: the task runs on a stack of its own, which outlives it, for this call returns only when it has ended. It has
+    // this thread's thread-local data while this thread does not run, as if it were this thread. It gives no signal.
+    let task = unsafe { nix::sched::clone(visit, &mut stack, flags, None) }?;
+    waitpid(task, Some(WaitPidFlag::__WALL))?;
+    match done {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        // It was killed.
+        None => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+/// Room for the stack of a visit to another namespace, in bytes.
+const VISIT: usize = 256 * 1024;
+
 /// The user namespace above a user namespace.
 ///
 /// # Errors
@@ -137,5 +173,34 @@ mod tests {
     fn knows_its_own() {
         let pid = std::process::id();
         assert_eq!(identity("self", "user").expect("own"), identity(&pid.to_string(), "user").expect("by number"));
+    }
+
+    #[test]
+    fn a_visit_leaves_this_process_where_it_is() {
+        let own = identity("self", "net").expect("own");
+        let here = fs::File::open("/proc/thread-self/ns/net").expect("open");
+        // Where this test may not go, the visit fails and nothing else happens.
+        match in_network(&here, || Ok(vec![7; 9000])) {
+            Ok(brought) => assert_eq!(brought, [7; 9000]),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(nix::libc::EPERM)),
+        }
+        assert_eq!(identity("self", "net").expect("own"), own);
+        // In a user namespace of its own, a child may.
+        let child = crate::sys::spawn::fork(|| {
+            let visited = || -> io::Result<bool> {
+                unshare(Kinds::CLONE_NEWUSER | Kinds::CLONE_NEWNET)?;
+                let first: OwnedFd = fs::File::open("/proc/self/ns/net")?.into();
+                unshare(Kinds::CLONE_NEWNET)?;
+                let second = identity("self", "net")?;
+                let (seen, opened) = in_network(&first, || {
+                    Ok((identity("thread-self", "net")?, fs::File::open("/proc/thread-self/ns/net")?))
+                })?;
+                let expected = identity_of(&first)?;
+                Ok(seen == expected && identity_of(&opened)? == expected && identity("self", "net")? == second)
+            };
+            i32::from(!visited().unwrap_or(false))
+        });
+        let ended = crate::sys::spawn::wait_for(child.expect("fork"));
+        assert_eq!(ended, Some(0));
     }
 }

@@ -91,6 +91,7 @@ impl Container {
         let mut network = Network { endpoints, ..Network::default() };
         if let Some(plan) = plan {
             let attached = network::attach(&self.home, record, plan).map_err(no_network)?;
+            network.own = Some(attached.namespace.try_clone().map_err(Refusal::system)?);
             prepared.namespaces.network = Some(attached.namespace);
             (network.hub, network.stranded) = (Some(attached.hub), attached.stranded);
         }

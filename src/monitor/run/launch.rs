@@ -58,6 +58,8 @@ pub struct Network {
     pub endpoints: Vec<Endpoint>,
     /// The namespace with the bridges, which its monitor keeps.
     pub hub: Option<OwnedFd>,
+    /// Its own network namespace, if it has one that is connected.
+    pub own: Option<OwnedFd>,
     /// Why it has no way out, if it should have one.
     pub stranded: Option<String>,
 }
@@ -94,13 +96,16 @@ const NOTED: &[u8] = b"noted";
 const REPORT: usize = 64 * 1024;
 
 /// The descriptors that a report brings, in their order.
-fn parts(launched: &Launched) -> [&Option<OwnedFd>; 4] {
-    let started = &launched.started;
-    [&started.terminal, &started.rootfs, &started.mounts, &launched.network.hub]
+fn parts(launched: &Launched) -> [&Option<OwnedFd>; PARTS] {
+    let (started, network) = (&launched.started, &launched.network);
+    [&started.terminal, &started.rootfs, &started.mounts, &network.hub, &network.own]
 }
 
+/// How many there may be.
+const PARTS: usize = 5;
+
 /// A report: the process, which descriptors come with it, its connections, and why they lead nowhere.
-type Report = (i32, [bool; 4], Vec<Endpoint>, Option<String>);
+type Report = (i32, [bool; PARTS], Vec<Endpoint>, Option<String>);
 
 /// A forked starter at work.
 #[derive(Debug)]
@@ -201,9 +206,9 @@ impl Starter {
             Err(error) => return Some(Err(Refusal::system(error))),
         };
         let mut fds = got.fds.into_iter();
-        let [terminal, rootfs, mounts, hub] = there.map(|there| if there { fds.next() } else { None });
+        let [terminal, rootfs, mounts, hub, own] = there.map(|there| if there { fds.next() } else { None });
         let started = Started { pid, terminal, rootfs, mounts };
-        Some(Ok(Launched { started, network: Network { endpoints, hub, stranded } }))
+        Some(Ok(Launched { started, network: Network { endpoints, hub, own, stranded } }))
     }
 
     /// Tells it that what it started has been committed.

@@ -79,14 +79,17 @@ pub struct Life {
     mounts: Option<OwnedFd>,
     /// The namespace with the bridges that it is connected to: open, so that it stays should its holder be killed.
     hub: Option<OwnedFd>,
+    /// Its own network namespace, where what is done for it at its side of the network is done.
+    own_network: Option<OwnedFd>,
 }
 
 impl Life {
     /// That of a container that does not run.
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
-        let (rootfs, mounts, hub) = (None, None, None);
-        Self { settings, launcher, streams, phase: Phase::Created, state, rootfs, mounts, hub, stop_told: false }
+        let (rootfs, mounts, hub, own_network) = (None, None, None, None);
+        let (phase, stop_told) = (Phase::Created, false);
+        Self { settings, launcher, streams, phase, state, rootfs, mounts, hub, own_network, stop_told }
     }
 
     /// Where it is.
@@ -189,7 +192,8 @@ impl Life {
     fn started(&mut self, launched: Launched, cx: &mut Context, door: &mut Door) {
         let Launched { started, network } = launched;
         let pid = started.pid;
-        (self.rootfs, self.mounts, self.hub) = (started.rootfs, started.mounts, network.hub);
+        (self.rootfs, self.mounts) = (started.rootfs, started.mounts);
+        (self.hub, self.own_network) = (network.hub, network.own);
         if let Some(why) = network.stranded {
             cx.files.complain(&why);
         }
@@ -263,6 +267,7 @@ impl Life {
         cx.files.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
 
         execs.end_all(cx);
+        self.own_network = None;
         network::release(&cx.files.home, &cx.files.id, &endpoints);
         self.clean_up(cx);
         self.persist_end(cx);
