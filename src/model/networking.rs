@@ -112,3 +112,10 @@ pub struct Placed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
 }
+
+impl Placed {
+    /// Whether its network leads anywhere else.
+    pub fn leads_out(self) -> bool {
+        self.gateway.is_some()
+    }
+}

@@ -1,6 +1,7 @@
 //! Ports that a container publishes.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,40 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+impl Protocol {
+    /// Docker's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Reads it; nothing is TCP.
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "" | "tcp" => Some(Self::Tcp),
+            "udp" => Some(Self::Udp),
+            "sctp" => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+}
+
+/// A port of a running container, and one place on the host where it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The container's port.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Address on the host, which may be the unspecified one: every one of its kind.
+    pub address: IpAddr,
+    /// Port on the host.
+    pub host_port: u16,
 }
 
 /// A port of the container, and where on the host it can be reached.
@@ -54,12 +89,7 @@ pub fn parse(map: &PortMap) -> Result<Vec<Published>, String> {
     for (key, bindings) in map {
         let (text, protocol) = split(key);
         let port = number(text).ok_or_else(|| invalid(text))?;
-        let protocol = match protocol.to_ascii_lowercase().as_str() {
-            "" | "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            _ => return Err(format!("invalid proto: {protocol}")),
-        };
+        let protocol = Protocol::parse(protocol).ok_or_else(|| format!("invalid proto: {protocol}"))?;
         for binding in bindings.iter().flatten() {
             let (first, last) = range(split(&binding.host_port).0).ok_or_else(|| invalid(&binding.host_port))?;
             let address = match binding.host_ip.as_str() {
@@ -70,6 +100,19 @@ pub fn parse(map: &PortMap) -> Result<Vec<Published>, String> {
         }
     }
     Ok(published)
+}
+
+/// Reads a port that an image or a creator exposes, as `80/tcp`; none if it is none.
+pub fn exposed(text: &str) -> Option<(u16, Protocol)> {
+    let (port, protocol) = split(text);
+    Some((number(port).filter(|port| *port != 0)?, Protocol::parse(protocol)?))
+}
+
+/// Reads a port or a range of them, as `80/tcp` or `80-90/udp`.
+pub fn parse_range(text: &str) -> Option<(RangeInclusive<u16>, Protocol)> {
+    let (ports, protocol) = split(text);
+    let (first, last) = range(ports).filter(|_| !ports.is_empty())?;
+    Some((first..=last, Protocol::parse(protocol)?))
 }
 
 fn invalid(text: &str) -> String {

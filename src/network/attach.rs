@@ -7,10 +7,12 @@ use super::error::{Error, Result};
 use super::hub::{self, Hub};
 use super::link::{self, LOOPBACK, Links, Pair};
 use super::plan::{Plan, leading, parse_mac};
+use super::ports;
 use super::record::Network;
 use super::way_out;
 use crate::holder;
 use crate::model::networking::Endpoint;
+use crate::model::ports::Bound;
 use crate::state::container::ContainerRecord;
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
@@ -26,12 +28,12 @@ pub struct Attached {
     pub stranded: Option<String>,
 }
 
-/// Makes a network namespace for a container and connects it, and waits until there is a way out. This process is in that
-/// namespace from then on: it has to end afterwards.
+/// Makes a network namespace for a container that has these ports of the host, and connects it, and waits until there is a
+/// way out. This process is in that namespace from then on: it has to end afterwards.
 ///
 /// # Errors
 /// The kernel refuses. What was made of it goes with this process.
-pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Attached> {
+pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan, ports: &[Bound]) -> Result<Attached> {
     let leads_out = plan.connections.iter().any(|(network, _)| !network.internal);
     let namespace = holder::network(home)?;
     // In the host's namespace; it takes its time, which the rest fills.
@@ -58,14 +60,15 @@ pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Atta
         let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
         steps.extend(placed.map(|placed| link::address(index, placed.address, placed.prefix)));
     }
-    for ipv6 in [false, true] {
-        let of = |at: usize| {
-            let endpoint = &plan.connections[at].1;
-            if ipv6 { endpoint.v6 } else { endpoint.v4 }
-        };
-        let leading = leading(record, plan, ipv6).and_then(|at| Some((at, of(at)?.gateway?)));
-        steps.extend(leading.map(|(at, gateway)| link::default_route(index_of(at), gateway)));
+    let leading = [false, true].map(|ipv6| {
+        let at = leading(record, plan, ipv6)?;
+        let endpoint = &plan.connections[at].1;
+        Some((index_of(at), if ipv6 { endpoint.v6 } else { endpoint.v4 }?))
+    });
+    for (index, placed) in leading.iter().flatten() {
+        steps.extend(placed.gateway.map(|gateway| link::default_route(*index, gateway)));
     }
+    steps.extend(ports::routes(ports, leading.map(|leading| Some(leading?.1.address))));
     own.take(steps).map_err(Error::at("cannot configure the container's network"))?;
     let waited = started.and_then(|()| if leads_out { awaited.wait(home, &mut hub.links) } else { Ok(()) });
     Ok(Attached { namespace, hub: hub.namespace, stranded: waited.err().map(|err| err.to_string()) })

@@ -15,7 +15,8 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
 
 use crate::sys::netlink::{Protocol, Socket, messages};
 
@@ -222,6 +223,42 @@ pub fn default_route(index: u32, gateway: IpAddr) -> Step {
     };
     message.attributes = vec![RouteAttribute::Oif(index), RouteAttribute::Gateway(RouteAddress::from(gateway))];
     Step { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_REPLACE }
+}
+
+/// In this table every address is this host's own; what answers from none has this one.
+pub fn everything_is_here(table: u8, source: IpAddr) -> Step {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(source),
+        table,
+        protocol: RouteProtocol::Boot,
+        scope: if source.is_ipv6() { RouteScope::Universe } else { RouteScope::Host },
+        kind: RouteType::Local,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Oif(LOOPBACK), RouteAttribute::PrefSource(RouteAddress::from(source))];
+    Step { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_REPLACE }
+}
+
+/// What has a better route than the default one takes that, before any other rule is asked.
+pub fn neighbours_first(ipv6: bool) -> Step {
+    rule(ipv6, 100, RouteHeader::RT_TABLE_MAIN, vec![RuleAttribute::SuppressPrefixLen(0)])
+}
+
+/// What comes from one of these ports of TCP is looked up in this table.
+pub fn tcp_from(ipv6: bool, (start, end): (u16, u16), table: u8) -> Step {
+    let ports = RuleAttribute::SourcePortRange(RulePortRange { start, end });
+    rule(ipv6, 101, table, vec![RuleAttribute::IpProtocol(IpProtocol::Tcp), ports])
+}
+
+fn rule(ipv6: bool, priority: u32, table: u8, mut attributes: Vec<RuleAttribute>) -> Step {
+    let mut message = RuleMessage::default();
+    message.header.family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = RuleAction::ToTable;
+    message.header.table = table;
+    attributes.push(RuleAttribute::Priority(priority));
+    message.attributes = attributes;
+    Step { message: RouteNetlinkMessage::NewRule(message), flags: NLM_F_CREATE }
 }
 
 fn family(address: IpAddr) -> AddressFamily {

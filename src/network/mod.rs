@@ -10,6 +10,7 @@
 //! | the namespace | the holder, at its birth | with the last of the holder, the monitors that have it open, and the way out |
 //! | a bridge, the firewall's rules | the first [starter](crate::monitor) that needs them ([`hub`]) | with the namespace |
 //! | the way out | a starter, or a monitor that sees it end ([`way_out`]) | with the holder |
+//! | sockets for published ports | a container's starter; its monitor has them ([`ports`]) | with the container, or its monitor |
 //! | a lease | a container's starter ([`lease`]) | with its monitor's lock; its file at the next end or need |
 //! | a veth, addresses, routes | a container's starter ([`attach`]) | with the container's network namespace |
 //!
@@ -23,6 +24,8 @@
 //! data/networks/<id>.json         a network: what was asked for, made whole; durable
 //! run/networks/<id>/lock          held while an address is chosen, or the bridge is made: for microseconds
 //! run/networks/<id>/<address>     a lease: a link to the id of the container that has it
+//! run/ports.lock                  held while ports of the host are taken: for microseconds
+//! run/containers/<id>/ports       which ports of the host a container has, for those in whose way it is
 //! run/networks/way-out            locked by the way out for as long as it lives, with its process id in it
 //! run/networks/way-out.log        what it complained of
 //! ```
@@ -45,6 +48,7 @@ mod lease;
 mod link;
 mod plan;
 pub mod pool;
+pub mod ports;
 pub mod record;
 mod resolvers;
 pub mod store;

@@ -1,7 +1,7 @@
 //! A network's record.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,12 @@ impl Network {
     pub fn mtu(&self) -> u32 {
         let asked = self.options.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok());
         asked.filter(|mtu| (68..=MTU).contains(mtu)).unwrap_or(MTU)
+    }
+
+    /// The address of the host at which its containers' ports are published where none is asked for.
+    pub fn host_binding(&self) -> IpAddr {
+        let asked = self.options.get("com.docker.network.bridge.host_binding_ipv4");
+        asked.and_then(|address| address.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     /// Whether its containers reach each other.

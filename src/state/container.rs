@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::networking::{Endpoint, EndpointSettings};
+use crate::model::ports::Bound;
 use crate::model::settings::Settings;
 use crate::model::signal;
 use crate::model::time::Nanos;
@@ -142,6 +143,9 @@ pub struct StateRecord {
     /// Its connections to networks, in the order of their interfaces; none if it does not run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
+    /// Where its published ports are reached; none if it does not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Bound>,
     /// A start is under way in the boot `boot_id`, and its outcome is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub starting: bool,

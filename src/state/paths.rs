@@ -164,6 +164,11 @@ impl Home {
         self.live_networks().join("way-out")
     }
 
+    /// Held while ports of the host are taken: for microseconds.
+    pub fn ports_lock(&self) -> PathBuf {
+        self.run.join("ports.lock")
+    }
+
     /// What the holder of the namespaces is found by.
     pub fn holder(&self) -> PathBuf {
         self.run.join("holder")
@@ -180,6 +185,11 @@ pub struct ContainerPaths {
 }
 
 impl ContainerPaths {
+    /// Which ports of the host it has: as good as its monitor lives.
+    pub fn ports(&self) -> PathBuf {
+        self.run.join("ports")
+    }
+
     /// What was asked.
     pub fn record(&self) -> PathBuf {
         self.data.join(RECORD)

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::epoll;
@@ -23,6 +23,13 @@ const BATCH: usize = 32;
 /// An epoll instance, close-on-exec.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
+
+impl AsFd for Epoll {
+    /// Readable when something has happened: a set can be a member of another.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Epoll {
     /// A new, empty set.

@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 /// The most descriptors one packet may carry.
-const MAX_FDS: usize = 4;
+pub const MAX_FDS: usize = 32;
 
 /// What one packet brought.
 #[derive(Debug)]

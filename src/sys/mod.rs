@@ -16,5 +16,6 @@ pub mod process;
 pub mod pty;
 pub mod regular;
 pub mod seccomp;
+pub mod sockets;
 pub mod spawn;
 pub mod tree;

@@ -43,6 +43,7 @@ mod memory;
 mod network;
 mod networks;
 mod orphans;
+mod ports;
 mod process_model;
 mod program;
 mod pull;

@@ -9,10 +9,9 @@ use super::endpoints::{NetworkSettings, SummaryNetworks};
 use super::mounts::{MountPoint, mount_points};
 use crate::engine::Engine;
 use crate::engine::containers::{CreateRequest, Top, View};
-use crate::model::config::{ContainerConfig, Empty};
+use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
 use crate::model::networking::NetworkingConfig;
-use crate::model::ports::split;
 use crate::model::time::{SECOND, rfc3339};
 use crate::state::container::{ContainerRecord, StateRecord, Status};
 
@@ -325,7 +324,7 @@ impl Summary {
             image_id: record.image_id.clone(),
             command: command(record),
             created: record.created / SECOND,
-            ports: exposed(view),
+            ports: ports_of(view),
             size_rw: sizes.map(|sizes| sizes.rw).filter(|size| *size != 0),
             size_root_fs: sizes.map(|sizes| sizes.root_fs).filter(|size| *size != 0),
             labels: record.config.labels.clone(),
@@ -354,18 +353,17 @@ fn command(record: &ContainerRecord) -> String {
     }
 }
 
-/// The ports of a container that runs on a network where others can reach it.
-fn exposed(view: &View) -> Vec<Port> {
-    let record = &view.record;
-    let mode = record.host_config.network_mode.as_str();
-    if !view.state.is_running() || matches!(mode, "none" | "host") || mode.starts_with("container:") {
-        return Vec::new();
+/// A container's ports: each with where on the host it is reached.
+fn ports_of(view: &View) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for ((private_port, protocol), bound) in view.ports() {
+        let port = |ip, public_port| Port { ip, private_port, public_port, r#type: protocol.as_str().to_owned() };
+        match bound.is_empty() {
+            true => ports.push(port(None, None)),
+            false => ports.extend(bound.iter().map(|one| port(Some(one.address.to_string()), Some(one.host_port)))),
+        }
     }
-    let parse = |(port, _): (&String, &Empty)| {
-        let (number, kind) = split(port);
-        Some(Port { ip: None, private_port: number.parse().ok()?, public_port: None, r#type: kind.to_owned() })
-    };
-    record.config.exposed_ports.iter().flatten().filter_map(parse).collect()
+    ports
 }
 
 /// Answer of `POST /containers/{id}/wait`.

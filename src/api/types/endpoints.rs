@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::engine::containers::View;
 use crate::engine::networks::{BRIDGE_ID, HOST_ID, NONE_ID, is_predefined};
-use crate::model::host_config::PortMap;
+use crate::model::host_config::{PortBinding, PortMap};
 use crate::model::ids::short;
 use crate::model::networking::{EndpointSettings, Placed};
 
@@ -99,8 +99,20 @@ impl NetworkSettings {
             pid => format!("/proc/{pid}/ns/net"),
         };
         let flat = Some(networks.get("bridge").map(FlatAddresses::from).unwrap_or_default());
-        Self { sandbox_key, networks, flat, ..Self::default() }
+        Self { sandbox_key, ports: ports_of(view), networks, flat, ..Self::default() }
     }
+}
+
+/// A container's ports: each with where on the host it is reached, null for one that is exposed only.
+fn ports_of(view: &View) -> PortMap {
+    let shown = view.ports().into_iter().map(|((port, protocol), bound)| {
+        let bindings = bound
+            .iter()
+            .map(|bound| PortBinding { host_ip: bound.address.to_string(), host_port: bound.host_port.to_string() });
+        let bindings: Vec<PortBinding> = bindings.collect();
+        (format!("{port}/{}", protocol.as_str()), (!bindings.is_empty()).then_some(bindings))
+    });
+    shown.collect()
 }
 
 /// A container's connections: what it asked for and, if it runs, what it has.

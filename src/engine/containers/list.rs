@@ -1,12 +1,15 @@
 //! Lists of containers and their filters.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use regex_lite::Regex;
 
 use crate::engine::{Engine, Error, Result};
 use crate::model::filters::{FilterError, Filters};
-use crate::model::networking::EndpointSettings;
+use crate::model::networking::{Endpoint, EndpointSettings, Placed};
+use crate::model::ports::{self, Bound, Protocol};
 use crate::model::time::{self, human_duration};
 use crate::state::cache::Reader;
 use crate::state::container::{ContainerRecord, StateRecord, Status};
@@ -33,6 +36,21 @@ impl View {
             Status::Exited => format!("Exited ({}) {} ago", self.state.exit_code, since(self.state.finished_at)),
             Status::Dead => "Dead".to_owned(),
         }
+    }
+
+    /// The ports of a container that runs on a network where others can reach it: those that it exposes or publishes,
+    /// each with where on the host it is reached.
+    pub fn ports(&self) -> BTreeMap<(u16, Protocol), Vec<Bound>> {
+        let mut ports: BTreeMap<_, Vec<Bound>> = BTreeMap::new();
+        let leads_out = |endpoint: &Endpoint| [endpoint.v4, endpoint.v6].into_iter().flatten().any(Placed::leads_out);
+        if self.state.is_running() && self.state.endpoints.iter().any(leads_out) {
+            let exposed = self.record.config.exposed_ports.iter().flatten();
+            ports.extend(exposed.filter_map(|(text, _)| Some((ports::exposed(text)?, Vec::new()))));
+            for bound in &self.state.ports {
+                ports.entry((bound.port, bound.protocol)).or_default().push(*bound);
+            }
+        }
+        ports
     }
 }
 
@@ -132,8 +150,13 @@ struct Matcher<'a> {
     before: Option<i64>,
     since: Option<i64>,
     networks: Vec<String>,
+    exposed: Vec<PortRange>,
+    published: Vec<PortRange>,
     is_task: Option<bool>,
 }
+
+/// Ports of a protocol.
+type PortRange = (RangeInclusive<u16>, Protocol);
 
 /// An image that a container's may be, or descend from: its id if it is known, and its text.
 struct Ancestor {
@@ -163,10 +186,20 @@ impl<'a> Matcher<'a> {
             let moments = filters.get(filter).iter().map(|name| engine.container(name).map(|view| view.record.created));
             Ok(moments.collect::<Result<Vec<_>>>()?.into_iter().next())
         };
+        let ports = |filter: &str| -> Result<Vec<PortRange>> {
+            let read = |text: &String| {
+                let why = format!("error while looking up for {filter} {text}: invalid port");
+                let unfit = || FilterError::Unfit(filter.to_owned(), text.clone(), why);
+                ports::parse_range(text).ok_or_else(unfit)
+            };
+            Ok(filters.get(filter).iter().map(read).collect::<Result<_, _>>()?)
+        };
         let ancestor = |text: &String| Ancestor { id: engine.image_id(text).ok(), text: text.clone() };
         Ok(Self {
             filters,
             names: names.collect::<Result<_, _>>()?,
+            exposed: ports("expose")?,
+            published: ports("publish")?,
             exited: exited.collect::<Result<_, _>>()?,
             ancestors: filters.get("ancestor").iter().map(ancestor).collect(),
             before: created("before")?,
@@ -184,13 +217,6 @@ impl<'a> Matcher<'a> {
     fn fits(&self, view: &View) -> bool {
         let (record, state) = (&view.record, &view.state);
         let by_name = |name: &Regex| name.is_match(&record.name) || name.is_match(&format!("/{}", record.name));
-        let ports = |filter: &str, have: &mut dyn Iterator<Item = &String>| {
-            let have: Vec<&String> = have.collect();
-            self.filters.any(filter, |want| {
-                let full = if want.contains('/') { want.to_owned() } else { format!("{want}/tcp") };
-                have.iter().any(|port| **port == full)
-            })
-        };
         let ended = state.status == Status::Exited;
         self.filters.any("id", |prefix| record.id.starts_with(prefix))
             && (self.names.is_empty() || self.names.iter().any(by_name))
@@ -203,9 +229,22 @@ impl<'a> Matcher<'a> {
             && (self.networks.is_empty() || self.networks.iter().any(|network| is_in(record, network)))
             && self.filters.any("health", |health| health == "none")
             && self.filters.any("volume", |volume| mounts_volume(record, volume))
-            && ports("expose", &mut record.config.exposed_ports.iter().flat_map(|ports| ports.keys()))
-            && ports("publish", &mut std::iter::empty())
+            && self.has_ports(view)
             && self.is_task != Some(true)
+    }
+
+    /// As dockerd has it, one of either filter is enough.
+    fn has_ports(&self, view: &View) -> bool {
+        if self.exposed.is_empty() && self.published.is_empty() {
+            return true;
+        }
+        let has = |wanted: &[PortRange], port: u16, protocol: Protocol| {
+            wanted.iter().any(|(range, of)| *of == protocol && range.contains(&port))
+        };
+        view.ports().iter().any(|((port, protocol), bound)| {
+            has(&self.exposed, *port, *protocol)
+                || bound.iter().any(|bound| has(&self.published, bound.host_port, *protocol))
+        })
     }
 }
 

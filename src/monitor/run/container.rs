@@ -9,7 +9,7 @@ use super::plan;
 use crate::holder::Entered;
 use crate::model::mounting::MountPoint;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
-use crate::network::{self, Plan};
+use crate::network::{self, Plan, ports};
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::container::ContainerRecord;
 use crate::state::exec::ExecRecord;
@@ -86,11 +86,15 @@ impl Launcher for Container {
 impl Container {
     fn start_in(&self, record: &ContainerRecord, plan: Option<&Plan>, stdio: Stdio) -> Result<Launched, Refusal> {
         let endpoints = plan.map(Plan::endpoints).unwrap_or_default();
+        // While this process is in the host's network namespace.
+        let published = plan.map(|plan| ports::open(&self.home, record, plan)).transpose().map_err(no_network)?;
+        let published = published.unwrap_or_default();
         network::etc::write(&self.home, record, &endpoints).map_err(Refusal::system)?;
         let mut prepared = plan::prepare(&self.home, &self.entered, record).map_err(refusal)?;
-        let mut network = Network { endpoints, ..Network::default() };
+        let mut network = Network { endpoints, published, ..Network::default() };
         if let Some(plan) = plan {
-            let attached = network::attach(&self.home, record, plan).map_err(no_network)?;
+            let bound: Vec<_> = network.published.iter().map(|one| one.bound).collect();
+            let attached = network::attach(&self.home, record, plan, &bound).map_err(no_network)?;
             network.own = Some(attached.namespace.try_clone().map_err(Refusal::system)?);
             prepared.namespaces.network = Some(attached.namespace);
             (network.hub, network.stranded) = (Some(attached.hub), attached.stranded);

@@ -4,12 +4,15 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::networking::Endpoint;
+use crate::model::ports::Bound;
 use crate::monitor::protocol::{self, Failure};
+use crate::network::ports::Listening;
 pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
 use crate::sys::{fdpass, poll, process, spawn};
@@ -62,6 +65,8 @@ pub struct Network {
     pub own: Option<OwnedFd>,
     /// Why it has no way out, if it should have one.
     pub stranded: Option<String>,
+    /// The host's sockets for its published ports.
+    pub published: Vec<Listening>,
 }
 
 /// An OCI runtime. All but [`Launcher::delete`] is called in a starter.
@@ -92,6 +97,8 @@ pub trait Launcher: std::fmt::Debug {
 const GO: &[u8] = b"go";
 /// What a starter waits for before it ends.
 const NOTED: &[u8] = b"noted";
+/// What a packet before the report begins with that brings sockets for published ports, and says what each is for.
+const SOCKETS: &[u8] = b"sockets";
 /// The largest report: a failure's text.
 const REPORT: usize = 64 * 1024;
 
@@ -106,6 +113,15 @@ const PARTS: usize = 5;
 
 /// A report: the process, which descriptors come with it, its connections, and why they lead nowhere.
 type Report = (i32, [bool; PARTS], Vec<Endpoint>, Option<String>);
+
+/// Hands over the sockets for published ports, of which there may be many.
+fn pass(socket: &OwnedFd, published: &[Listening]) -> io::Result<()> {
+    published.chunks(fdpass::MAX_FDS).try_for_each(|some| {
+        let bound: Vec<(Bound, IpAddr)> = some.iter().map(|one| (one.bound, one.target)).collect();
+        let fds: Vec<_> = some.iter().map(|one| one.socket.as_fd()).collect();
+        fdpass::send(socket, &[SOCKETS, &protocol::encode(&bound)], &fds)
+    })
+}
 
 /// A forked starter at work.
 #[derive(Debug)]
@@ -173,9 +189,10 @@ impl Starter {
                 }
                 Err(refusal) => Err(refusal.clone()),
             };
+            let passed = result.iter().try_for_each(|launched| pass(&theirs, &launched.network.published));
             let fds = result.iter().flat_map(parts).flatten();
             let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
-            let sent = fdpass::send(&theirs, &[&protocol::encode(&message)], &fds);
+            let sent = passed.and_then(|()| fdpass::send(&theirs, &[&protocol::encode(&message)], &fds));
             if let Ok((pid, ..)) = message
                 && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
             {
@@ -198,7 +215,14 @@ impl Starter {
 
     /// Takes the report; none if it was killed before it made one. `buf` is scratch space.
     pub fn report(&self, buf: &mut [u8]) -> Option<Result<Launched, Refusal>> {
-        let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).ok().filter(|got| got.len > 0)?;
+        let mut published = Vec::new();
+        let got = loop {
+            let got = fdpass::recv(&self.socket, &mut buf[..REPORT]).ok().filter(|got| got.len > 0)?;
+            let Some(some) = buf[..got.len].strip_prefix(SOCKETS) else { break got };
+            let (some, _) = protocol::parse::<Vec<(Bound, IpAddr)>>(some).ok()?;
+            let some = some.into_iter().zip(got.fds);
+            published.extend(some.map(|((bound, target), socket)| Listening { bound, target, socket }));
+        };
         let report = protocol::parse::<Result<Report, Refusal>>(&buf[..got.len]);
         let (pid, there, endpoints, stranded) = match report {
             Ok((Ok(started), _)) => started,
@@ -208,7 +232,7 @@ impl Starter {
         let mut fds = got.fds.into_iter();
         let [terminal, rootfs, mounts, hub, own] = there.map(|there| if there { fds.next() } else { None });
         let started = Started { pid, terminal, rootfs, mounts };
-        Some(Ok(Launched { started, network: Network { endpoints, hub, own, stranded } }))
+        Some(Ok(Launched { started, network: Network { endpoints, hub, own, stranded, published } }))
     }
 
     /// Tells it that what it started has been committed.

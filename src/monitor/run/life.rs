@@ -13,13 +13,14 @@ use super::door::{Door, Waits};
 use super::execs::{Execs, FIRST};
 use super::launch::{Launched, Launcher, Refusal, Starter};
 use super::log::JsonLog;
+use super::ports::{Onward, Ports};
 use super::settings::Settings;
 use super::streams::Streams;
 use super::timers::Due;
 use super::watch::Role;
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
-use crate::network;
+use crate::network::{self, ports::Listening};
 use crate::runtime;
 use crate::state::container::{StateRecord, Status};
 use crate::state::{claim, ending, store};
@@ -68,6 +69,8 @@ pub struct Life {
     pub launcher: Box<dyn Launcher>,
     /// Its own streams.
     pub streams: Streams,
+    /// Its published ports.
+    pub ports: Ports,
     phase: Phase,
     state: StateRecord,
     /// The running container's root file system. The kernel syncs the whole disk when the last reference to an overlay
@@ -88,8 +91,8 @@ impl Life {
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
         let (rootfs, mounts, hub, own_network) = (None, None, None, None);
-        let (phase, stop_told) = (Phase::Created, false);
-        Self { settings, launcher, streams, phase, state, rootfs, mounts, hub, own_network, stop_told }
+        let (phase, stop_told, ports) = (Phase::Created, false, Ports::default());
+        Self { settings, launcher, streams, ports, phase, state, rootfs, mounts, hub, own_network, stop_told }
     }
 
     /// Where it is.
@@ -212,6 +215,7 @@ impl Life {
             exits: self.state.exits,
             kept: self.state.kept,
             endpoints: network.endpoints,
+            ports: network.published.iter().map(|one| one.bound).collect(),
             ..StateRecord::default()
         };
         let named = door.name_init(claim::Process { pid, start: state.pid_start }).map_err(|error| error.to_string());
@@ -220,13 +224,26 @@ impl Life {
         if let Err(error) = named.and_then(|()| committed()) {
             take_back(pid);
             network::release(&cx.files.home, &cx.files.id, &state.endpoints);
+            drop(network.published);
             return self.start_failed(&Refusal::system(error), cx, door);
         }
         self.state = state;
         self.phase = Phase::Running { pid };
+        self.publish(network.published, cx);
         cx.files.emit("start", &[]);
         self.streams.listen(&cx.watch);
         door.answer_all(&Reply::Running { pid }, &mut cx.watch, |waits| matches!(waits, Waits::Start));
+    }
+
+    /// From now on its published ports are answered at.
+    fn publish(&mut self, published: Vec<Listening>, cx: &mut Context) {
+        let (Some(own), Some(hub)) = (&self.own_network, &self.hub) else { return };
+        let begun = own
+            .try_clone()
+            .and_then(|own| self.ports.begin(published, Onward::new(own, hub.try_clone()?, &self.state.endpoints), cx));
+        if let Err(error) = begun {
+            cx.files.complain(&format!("published ports: {error}"));
+        }
     }
 
     /// Nothing runs: records why, as dockerd does, and ends.
@@ -248,6 +265,7 @@ impl Life {
     pub fn ended(&mut self, code: i32, execs: &mut Execs, cx: &mut Context, door: &mut Door) {
         self.phase = Phase::Over;
         cx.timers.cancel(Due::Kill);
+        self.ports.close(cx);
         self.streams.last_words(cx);
         self.streams.disconnect(&mut cx.watch);
 
@@ -257,6 +275,7 @@ impl Life {
         self.state.finished_at = time::now();
         self.state.exits += 1;
         let endpoints = std::mem::take(&mut self.state.endpoints);
+        self.state.ports.clear();
         // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 

@@ -13,6 +13,7 @@
 //! life         the container: its phases, its record, its stop and its end
 //! execs        its further processes
 //! way_out      its network's way to the world
+//! ports        its published ports, and the connections to them
 //! door         monitor.sock, who is connected and what each waits for
 //! streams      a process's output and input, the clients attached to it, its log
 //! context      what all parts use: files, watched descriptors, deadlines, buffers
@@ -36,6 +37,7 @@ mod life;
 mod log;
 mod parts;
 mod plan;
+mod ports;
 mod requests;
 mod settings;
 mod setup;

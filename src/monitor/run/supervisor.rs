@@ -87,6 +87,7 @@ impl Supervisor {
             Due::Rest => {
                 self.parts.cx.io.release();
                 self.parts.life.streams.calm_down();
+                self.parts.life.ports.rest();
                 self.parts.execs.all_streams().for_each(Streams::calm_down);
                 memory::rest();
             }
@@ -95,6 +96,7 @@ impl Supervisor {
             Due::Kill => self.parts.life.kill(&mut self.parts.cx, &mut self.parts.door),
             Due::LastWords(at) => self.parts.execs.no_more_words(at, &mut self.parts.cx),
             Due::WayOut => self.parts.way_out.due(&mut self.parts.cx),
+            Due::Ports => self.parts.life.ports.due(&mut self.parts.cx),
             Due::Expiry => {
                 if self.parts.cx.files.expire_execs(EXPIRY) {
                     self.parts.cx.timers.set(Due::Expiry, EXPIRY);
@@ -124,6 +126,7 @@ impl Supervisor {
             Role::Starter(at) => self.starter_ready(at),
             Role::WayOut if self.parts.life.pid().is_some() => self.parts.way_out.ready(&mut self.parts.cx),
             Role::WayOut => self.parts.way_out.forget(&mut self.parts.cx),
+            Role::Ports => self.parts.life.ports.ready(&mut self.parts.cx),
             Role::Output(at, stream) => {
                 // Who sees what it prints may take it for started, and signal it.
                 if at == MAIN && self.parts.life.starter().is_some() {

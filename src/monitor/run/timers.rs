@@ -17,6 +17,8 @@ pub enum Due {
     LastWords(usize),
     /// The containers' way out is looked at again.
     WayOut,
+    /// Connections to published ports are accepted again, after there was no descriptor left for one.
+    Ports,
     /// Records of exec sessions that ended long ago go.
     Expiry,
 }

@@ -23,6 +23,8 @@ pub enum Role {
     Input(usize),
     /// What the containers' way out is waited for by.
     WayOut,
+    /// The set of what published ports wait for.
+    Ports,
     /// The socket of a client attached to a session.
     Client(usize, RawFd),
 }

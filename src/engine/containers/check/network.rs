@@ -12,6 +12,7 @@ use crate::model::networking::{EndpointSettings, NetworkingConfig};
 use crate::model::ports;
 use crate::model::settings::Settings;
 use crate::network::is_network;
+use crate::network::ports::unsupported;
 
 const HOST_LINKS: &str =
     "conflicting options: host type networking can't be used with links. This would result in undefined behavior";
@@ -81,7 +82,9 @@ pub(super) fn name_servers(host: &HostConfig) -> Result<()> {
 }
 
 pub(super) fn ports(host: &HostConfig) -> Result<()> {
-    host.port_bindings.as_ref().map_or(Ok(()), |map| ports::parse(map).map(drop).map_err(invalid))
+    let Some(map) = &host.port_bindings else { return Ok(()) };
+    let published = ports::parse(map).map_err(invalid)?;
+    if is_network(&host.network_mode) { unsupported(&published).map_err(invalid) } else { Ok(()) }
 }
 
 /// The connections, each fault a line; one fault stands alone.

@@ -9,13 +9,11 @@ use crate::model::log::go_bool;
 
 /// Fields of `HostConfig` that are recorded and not acted on.
 const HOST_FIELDS: &[&str] = &[
-    "PortBindings",
     "RestartPolicy",
     "VolumeDriver",
     "VolumesFrom",
     "Cgroup",
     "Links",
-    "PublishAllPorts",
     "CpuShares",
     "Memory",
     "NanoCpus",
@@ -60,9 +58,11 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
     if host.network_mode == "host" && published {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
+    if host.port_bindings.iter().flatten().any(|(port, _)| port.ends_with("/udp")) {
+        warnings.push("UDP ports are not forwarded yet".to_owned());
+    }
     warnings.extend(set_fields(&request.config, "", CONFIG_FIELDS));
-    let discarded = |warning: &String| host.network_mode == "host" && warning.starts_with("HostConfig.PortBindings ");
-    warnings.extend(set_fields(host, "HostConfig.", HOST_FIELDS).into_iter().filter(|warning| !discarded(warning)));
+    warnings.extend(set_fields(host, "HostConfig.", HOST_FIELDS));
     // These two have a value that means nothing: clients send it.
     if host.memory_swappiness.is_some_and(|value| value != -1) {
         warnings.push(sentence("HostConfig.MemorySwappiness"));

@@ -1,0 +1,49 @@
+//! Published ports: which addresses of the host lead to which port of a container.
+//!
+//! Who starts a container opens the sockets on the host's side before anything of it runs, so that a start fails whose
+//! ports are taken, and its monitor keeps them: the kernel frees them the moment that it ends, however it ends. The kernel
+//! also says what is taken. What each container has got lies beside its lock, only so that a refusal can say whether it is
+//! another container or another program that is in the way.
+
+mod bind;
+mod claims;
+mod routes;
+mod source;
+mod wanted;
+
+pub use bind::{Listening, socket};
+pub use claims::give_back;
+pub(super) use routes::routes;
+pub use source::{Source, source};
+pub use wanted::unsupported;
+
+use super::error::{Error, Result};
+use super::plan::{Plan, leading};
+use crate::state::container::ContainerRecord;
+use crate::state::lock::Lock;
+use crate::state::paths::Home;
+
+/// Opens what a container publishes. To be called in the host's network namespace.
+///
+/// # Errors
+/// In dockerd's words: a port is taken, or may not be.
+pub fn open(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Vec<Listening>> {
+    let wanted = wanted::wanted(record).map_err(Error::Invalid)?;
+    let [v4, v6] = [false, true].map(|ipv6| leading(record, plan, ipv6).map(|at| &plan.connections[at]));
+    let Some((network, endpoint)) = v4.or(v6).filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
+    let place = wanted::Place {
+        v4: v4.and_then(|(_, endpoint)| Some(endpoint.v4?.address)),
+        v6: v6.and_then(|(_, endpoint)| Some(endpoint.v6?.address)),
+        one_network: v4.zip(v6).is_none_or(|(v4, v6)| v4.0.id == v6.0.id),
+        default: network.host_binding(),
+        host_has_ipv6: bind::host_has_ipv6(),
+    };
+    let _lock = Lock::exclusive(&home.ports_lock())?;
+    let opened = bind::all(&wanted::groups(&wanted, &place), &claims::Others::new(home, &record.id));
+    let opened = opened.map_err(|why| {
+        let of = format!("endpoint {} ({})", record.name, endpoint.id);
+        Error::Invalid(format!("driver failed programming external connectivity on {of}: {why}"))
+    })?;
+    claims::write(home, &record.id, &opened.iter().map(|one| one.bound).collect::<Vec<_>>())?;
+    Ok(opened)
+}
