@@ -10,10 +10,10 @@ mkdir -p "$fixtures/bin"
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # What the build needs, then what the tests call. systemd: systemd-socket-activate and systemd-analyze. qemu-utils,
-# e2fsprogs, mount: a disk that logs its writes.
+# e2fsprogs, mount: a disk that logs its writes. qemu-system-x86, binutils, openssh-client: machines of tests/vm.
 packages=(gcc libc6-dev libseccomp-dev pkg-config
     uidmap passt nftables busybox-static strace mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd
-    qemu-utils e2fsprogs mount docker-registry skopeo openssl)
+    qemu-utils e2fsprogs mount docker-registry skopeo openssl qemu-system-x86 binutils openssh-client)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
