@@ -168,8 +168,9 @@ impl JsonLog {
         written
     }
 
-    /// `container.log` becomes `container.log.1`, that becomes `.2` …; the oldest goes. Whatever fails, or is
-    /// interrupted, is done anew by the next try: the new file is there before the old one is moved.
+    /// `container.log` becomes `container.log.1`, that becomes `.2` …; the oldest goes. A file moves only if its place is
+    /// needed: so many files may be kept that each try of all of them would be felt. Whatever fails, or is interrupted,
+    /// is done anew by the next try: the new file is there before the old one is moved.
     fn rotate(&mut self) -> io::Result<()> {
         let named = |suffix: String| {
             let mut name = self.path.clone().into_os_string();
@@ -181,7 +182,9 @@ impl JsonLog {
         } else {
             let next = named(".new".to_owned());
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&next)?;
-            for n in (0..self.rotation.max_file - 1).rev() {
+            let there = |n: u32| fs::symlink_metadata(named(format!(".{n}"))).is_ok();
+            let first_free = (1..self.rotation.max_file - 1).find(|n| !there(*n)).unwrap_or(self.rotation.max_file - 1);
+            for n in (0..first_free).rev() {
                 let from = if n == 0 { self.path.clone() } else { named(format!(".{n}")) };
                 match fs::rename(from, named(format!(".{}", n + 1))) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -280,6 +283,22 @@ mod tests {
         let mut f = fixture(Some(100), 1);
         f.put(0, "a\nb\nc\n");
         assert_eq!(f.logs("container.log"), ["c\n"]);
+    }
+
+    #[test]
+    fn a_rotation_touches_only_files_that_are_there() {
+        // A try of each that may be kept would not end.
+        let mut f = fixture(Some(1), u32::MAX);
+        for n in 0..5 {
+            f.put(0, &format!("{n}\n"));
+        }
+        let newest =
+            |f: &Fixture| ["", ".1", ".2", ".3", ".4"].map(|end| f.logs(&format!("container.log{end}")).concat());
+        assert_eq!(newest(&f), ["4\n", "3\n", "2\n", "1\n", "0\n"]);
+        // A gap, as an interrupted rotation leaves it, is filled; what lies behind stays.
+        fs::remove_file(f.dir.path().join("container.log.2")).expect("gap");
+        f.put(0, "5\n");
+        assert_eq!(newest(&f), ["5\n", "4\n", "3\n", "1\n", "0\n"]);
     }
 
     #[test]
