@@ -77,6 +77,23 @@ fn what_dockerd_refuses_is_refused_in_its_words() {
     );
 }
 
+/// As in dockerd: its root has nothing but what is mounted there.
+#[test]
+fn without_an_image_there_is_an_empty_root() {
+    let env = Env::new();
+    let host = json!({"NetworkMode": "none", "Binds": ["/bin/busybox:/bin/busybox:ro"]});
+    let (id, _) = env.create(json!({"Cmd": ["/bin/busybox", "ls", "/bin"], "HostConfig": host}));
+    assert_eq!(env.docker(["start", "-a", &id]).ok(), "busybox\n");
+    let inspected = env.get(&format!("/containers/{id}/json")).expect(200).json();
+    assert_eq!([&inspected["Image"], &inspected["Config"]["Image"], &inspected["Platform"]], ["", "", "linux"]);
+    let listed = env.get("/containers/json?all=1").expect(200).json()[0].clone();
+    assert_eq!([&listed["Image"], &listed["ImageID"]], ["", ""]);
+    env.docker(["image", "prune", "-af"]).ok();
+    env.docker(["rm", &id]).ok();
+    let reply = env.post("/v1.51/containers/create", &json!({"Env": ["A=b"]}));
+    assert_eq!(reply.expect(400).message(), "no command specified");
+}
+
 #[test]
 fn what_dockerd_accepts_is_accepted() {
     let env = env();

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::request::{CreateRequest, Created};
 use super::{check, merge};
 use crate::engine::{Engine, Error, Result};
-use crate::image::Store;
 use crate::image::layers::map_id;
+use crate::image::platform::Platform;
+use crate::image::{Image, Store};
 use crate::model::host_config::HostConfig;
 use crate::model::ids::{random_id, short};
 use crate::model::mounting::clean;
@@ -38,7 +39,7 @@ impl Engine {
         check::networks(&request.networking)?;
         let mut host_config = request.host_config;
         self.resolve_modes(&mut host_config)?;
-        let mut config = merge::over_image(request.config, &image.defaults());
+        let mut config = merge::over_image(request.config, &image.as_ref().map(Image::defaults).unwrap_or_default());
         if config.entrypoint.iter().chain(&config.cmd).all(Vec::is_empty) {
             return Err(Error::InvalidParameter("no command specified".to_owned()));
         }
@@ -71,9 +72,9 @@ impl Engine {
             name,
             created: time::now(),
             image: image_name,
-            image_id: image.id().to_owned(),
-            platform: image.platform().to_string(),
-            layers: image.chains(),
+            image_id: image.as_ref().map(|image| image.id().to_owned()).unwrap_or_default(),
+            platform: image.as_ref().map_or_else(Platform::host, Image::platform).to_string(),
+            layers: image.as_ref().map(Image::chains).unwrap_or_default(),
             driver: Driver::Overlay,
             ids: map_id()?,
             config,

@@ -8,19 +8,19 @@ use crate::image::{self, Image, Store};
 use crate::state::container::{ContainerRecord, Driver};
 
 impl Engine {
-    /// The image for a new container.
+    /// The image for a new container; none for one that has nothing but what is mounted there.
     ///
     /// # Errors
     /// Not found, also if it is there for another platform than the one asked for; none that is a platform.
-    pub(super) fn image_for_container(&self, store: &Store, name: &str, platform: &str) -> Result<Image> {
+    pub(super) fn image_for_container(&self, store: &Store, name: &str, platform: &str) -> Result<Option<Image>> {
         let platform = match platform {
             "" => None,
             asked => Some(image::platform::parse(asked)?),
         };
         if name.is_empty() {
-            return Err(Error::InvalidParameter("no image specified".to_owned()));
+            return Ok(None);
         }
-        Ok(image::resolve(store, name, platform.as_ref())?)
+        Ok(Some(image::resolve(store, name, platform.as_ref())?))
     }
 
     /// The id of an image that a filter names.
