@@ -111,3 +111,33 @@ impl Access {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::state::paths::Home;
+
+    #[test]
+    fn one_stream_too_many_is_refused_and_calls_are_not() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home { data: dir.path().join("data"), run: dir.path().join("run") };
+        let access = Access::new(
+            Engine::new(home),
+            Arc::default(),
+            Gate::new(Box::new(|| Ok(Box::new(()) as Box<dyn Any + Send>))),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        let _entered = runtime.enter();
+        let mut streams: Vec<_> = (0..STREAMS).map(|_| access.enter_stream().expect("a stream")).collect();
+        let refused = access.enter_stream().expect_err("one too many");
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.message(), "4000 clients follow or wait already");
+        access.enter().expect("a call");
+        // Whatever became of it, its place is free when it is over.
+        drop(streams.pop().map(|(engine, job)| (engine, job.into_stream())));
+        streams.push(access.enter_stream().expect("a stream"));
+        access.enter_stream().expect_err("one too many");
+    }
+}
