@@ -97,6 +97,21 @@ impl Engine {
         Ok(ExecView { record, state })
     }
 
+    /// A session's records, as its monitor has them. Whoever announced a start may have been killed before it handed over
+    /// its client: such a session is over, and its client, which was told to go on, asks for its code at once.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub fn inspect_exec(&self, id: &str) -> Result<ExecView> {
+        let exec = self.exec(id)?;
+        if !exec.state.running || exec.state.pid != 0 {
+            return Ok(exec);
+        }
+        // It serves in turn: when it greets, it has seen who has gone before.
+        drop(client::connect(&self.home, &exec.record.container)?);
+        self.exec(id)
+    }
+
     /// The sessions of a container that its inspection lists: those that run.
     pub fn exec_ids(&self, container: &str) -> Vec<String> {
         let dir = self.home.container(container).run.join("execs");

@@ -67,14 +67,10 @@ fn its_own_socket_is_removed_and_a_stale_one_replaced() {
     assert_eq!(env.get("/_ping").status, 200);
 }
 
-/// The stand-in for systemd starts the API again and again; clients must not be able to tell.
-#[test]
-fn no_request_of_thousands_fails_at_the_edge_of_idleness() {
-    const REQUESTS: usize = 2400;
-    const CLIENTS: usize = 2;
-    let env = Env::bare();
+/// As systemd does it: holds the socket, starts the program at the first connection, waits for its end, and so on. It
+/// prints the number of each run, or how it failed.
+pub fn stand_in(env: &Env, idle_timeout: &str) -> Process {
     std::fs::create_dir_all(env.run_dir()).unwrap();
-    // As systemd does it: hold the socket, start the program at the first connection, wait for its end, and so on.
     let script = "import os, select, socket, sys, time\n\
         s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(4096); starts = 0\n\
         print('listening', flush=True)\n\
@@ -84,12 +80,22 @@ fn no_request_of_thousands_fails_at_the_edge_of_idleness() {
         \x20   if pid == 0:\n\
         \x20       os.dup2(s.fileno(), 3); os.set_inheritable(3, True)\n\
         \x20       os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n\
-        \x20       os.execv(sys.argv[2], [sys.argv[2], 'serve', '--idle-timeout', '0.004', '--log-level', 'error'])\n\
+        \x20       os.execv(sys.argv[2], [sys.argv[2], 'serve', '--idle-timeout', sys.argv[3], '--log-level', 'error'])\n\
         \x20   code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]); starts += 1\n\
         \x20   print(starts if code == 0 else f'FAILED {code}', flush=True)\n";
-    let holder =
-        Process::start(env.command("/usr/bin/python3").args(["-c", script]).arg(env.socket()).arg(env.program()));
+    let mut command = env.command("/usr/bin/python3");
+    let holder = Process::start(command.args(["-c", script]).arg(env.socket()).arg(env.program()).arg(idle_timeout));
     holder.out.wait_for("listening");
+    holder
+}
+
+/// Clients must not be able to tell that the API comes and goes.
+#[test]
+fn no_request_of_thousands_fails_at_the_edge_of_idleness() {
+    const REQUESTS: usize = 2400;
+    const CLIENTS: usize = 2;
+    let env = Env::bare();
+    let holder = stand_in(&env, "0.004");
     let failures = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {

@@ -28,6 +28,7 @@ mod dockerd;
 mod exec;
 mod full_disk;
 mod fuzz;
+mod gap;
 mod golden;
 mod home;
 mod host_config;

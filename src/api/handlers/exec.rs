@@ -65,7 +65,7 @@ pub async fn resize(cx: Cx, path: Path<ById>, q: Query<ResizeQuery>) -> Result<E
 
 /// `GET /exec/{id}/json`
 pub async fn inspect(cx: Cx, path: Path<ById>) -> Result<Reply<ExecInspect>, ApiError> {
-    cx.run(move |engine| engine.exec(&path.id)).await.map(|exec| Reply(exec.into()))
+    cx.run(move |engine| engine.inspect_exec(&path.id)).await.map(|exec| Reply(exec.into()))
 }
 
 routes! { tag "Exec";
