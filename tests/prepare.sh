@@ -10,10 +10,11 @@ mkdir -p "$fixtures/bin"
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # What the build needs, then what the tests call. systemd: systemd-socket-activate and systemd-analyze. qemu-utils,
-# e2fsprogs, mount: a disk that logs its writes. qemu-system-x86, binutils, openssh-client: machines of tests/vm.
+# e2fsprogs, mount: a disk that logs its writes. qemu-system-x86, binutils, openssh-client: machines of tests/vm. fuse3: a
+# file system that does not answer.
 packages=(gcc libc6-dev libseccomp-dev pkg-config
     uidmap passt nftables busybox-static strace mmdebstrap systemd util-linux procps python3 python3-venv ca-certificates xz-utils zstd
-    qemu-utils e2fsprogs mount docker-registry skopeo openssl qemu-system-x86 binutils openssh-client)
+    qemu-utils e2fsprogs mount docker-registry skopeo openssl qemu-system-x86 binutils openssh-client fuse3)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

@@ -48,18 +48,24 @@ impl Cx {
         call: impl FnOnce(&Engine) -> engine::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (engine, job) = self.0.access.enter()?;
-        let span = tracing::Span::current();
-        let result = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let _job = job;
-            span.in_scope(|| call(&engine))
-        });
-        match result.await {
-            Ok(result) => Ok(result?),
-            Err(err) => {
-                tracing::error!("engine call failed: {err}");
-                Err(ApiError::new(ErrorKind::System, "internal error: the request's thread panicked"))
-            }
-        }
+            call(&engine)
+        })
+        .await
+    }
+
+    /// As [`Cx::run`] for what only looks at the host, and may hang with a file system there: once the client has left,
+    /// this is no work any more, and the process may end with the thread still in it.
+    ///
+    /// # Errors
+    /// As [`Cx::run`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> engine::Result<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (_engine, _job) = self.0.access.enter()?;
+        blocking(look).await
     }
 
     /// Answers by a stream that a blocking thread writes. Until it first writes or flushes, its error is a status.
@@ -73,5 +79,16 @@ impl Cx {
         let (engine, job) = self.0.access.enter_stream()?;
         let body = body::stream(job, M::ERRORS_IN_BAND, move |out| write(&engine, out)).await?;
         Ok(Stream::new(body))
+    }
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> engine::Result<T> + Send + 'static) -> Result<T, ApiError> {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(call)).await {
+        Ok(result) => Ok(result?),
+        Err(err) => {
+            tracing::error!("engine call failed: {err}");
+            Err(ApiError::new(ErrorKind::System, "internal error: the request's thread panicked"))
+        }
     }
 }

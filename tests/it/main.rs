@@ -35,6 +35,7 @@ mod host_config;
 mod hostile_images;
 mod house;
 mod http;
+mod hung;
 mod images;
 mod kills;
 mod lifecycle;

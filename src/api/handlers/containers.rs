@@ -9,7 +9,7 @@ use crate::api::types::ById;
 use crate::api::types::containers::{CreateBody, CreateReply, Inspect, PruneReply, Sizes, Summary, TopReply};
 use crate::api::{ApiError, Cx, Elements, Empty, Json, Path, Query, Reply, compat};
 use crate::engine::Engine;
-use crate::engine::containers::{ListOptions, View};
+use crate::engine::containers::{CheckedRequest, ListOptions, View};
 use crate::model::ErrorKind;
 use crate::model::filters::Filters;
 
@@ -32,7 +32,8 @@ pub async fn create(
     let platform = compat::create_platform(cx.version(), q.0.platform);
     let mut request = body.0.into_request(q.0.name, platform);
     let more = compat::create_request(cx.version(), &mut request)?;
-    let mut created = cx.run(move |engine| engine.create(request)).await?;
+    let checked = cx.look(move || CheckedRequest::new(request)).await?;
+    let mut created = cx.run(move |engine| engine.create_checked(checked)).await?;
     created.warnings.extend(more);
     Ok(Reply(CreateReply { id: created.id, warnings: created.warnings }))
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::request::{CreateRequest, Created};
+use super::request::{CheckedRequest, CreateRequest, Created};
 use super::{check, merge};
 use crate::engine::{Engine, Error, Result};
 use crate::image::layers::map_id;
@@ -29,7 +29,14 @@ impl Engine {
     /// # Errors
     /// Not found: the image, a network. Conflict: the name. Invalid parameter: anything that cannot be.
     pub fn create(&self, request: CreateRequest) -> Result<Created> {
-        check::request(&request)?;
+        self.create_checked(CheckedRequest::new(request)?)
+    }
+
+    /// The same, in a second step.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub fn create_checked(&self, CheckedRequest(request): CheckedRequest) -> Result<Created> {
         let mut warnings = check::warnings(&request);
         let image_name = request.config.image.clone();
         let store = Store::open(&self.home)?;
@@ -188,6 +195,18 @@ impl Engine {
         store::sync_removal(&self.home)?;
         self.emit(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
+    }
+}
+
+impl CheckedRequest {
+    /// Checks a request, and that the sources of its mounts are there: on a file system that does not answer this hangs,
+    /// as in dockerd. It holds nothing.
+    ///
+    /// # Errors
+    /// Invalid parameter.
+    pub fn new(request: CreateRequest) -> Result<Self> {
+        check::request(&request)?;
+        Ok(Self(request))
     }
 }
 

@@ -22,6 +22,6 @@ mod wait;
 pub use attach::{AttachOptions, Handover};
 pub use list::{ListOptions, View};
 pub use logs::{LogOptions, Logs, Round};
-pub use request::{CreateRequest, Created};
+pub use request::{CheckedRequest, CreateRequest, Created};
 pub use top::Top;
 pub use wait::{Condition, Waiter};

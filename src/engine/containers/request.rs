@@ -21,6 +21,10 @@ pub struct CreateRequest {
     pub read_only_non_recursive: bool,
 }
 
+/// A request in which everything is right that can be told from it alone.
+#[derive(Debug, Clone)]
+pub struct CheckedRequest(pub(super) CreateRequest);
+
 /// A created container.
 #[derive(Debug, Clone)]
 pub struct Created {
