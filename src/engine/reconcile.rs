@@ -169,7 +169,7 @@ impl Engine {
         if let Meaning::Lost(loss) = meant
             && seen.state.may_run()
         {
-            let state = self.commit_loss(id, seen.state, loss);
+            let state = self.commit_loss(record, seen.state, loss);
             seen = Seen { state, late: true, door: seen.door };
         }
         self.finish(record, seen)
@@ -193,9 +193,12 @@ impl Engine {
     }
 
     /// Records an end that nobody saw. In the run directory first: there it is seen, and seen to be unfinished.
-    fn commit_loss(&self, id: &str, state: StateRecord, loss: Loss) -> StateRecord {
+    fn commit_loss(&self, record: &ContainerRecord, state: StateRecord, loss: Loss) -> StateRecord {
+        let id = &record.id;
+        // Those of a connection that was being made, too.
+        network::give_back_everywhere(&self.home, id);
+        let left = state.is_running().then(|| network::events(record, &state.endpoints, "disconnect"));
         // A monitor that failed has left why.
-        network::release(&self.home, id, &state.endpoints);
         let why = if state.error.is_empty() { loss.text().to_owned() } else { state.error };
         let state =
             StateRecord { started_at: state.started_at, exits: state.exits + 1, ..StateRecord::lost(time::now(), why) };
@@ -203,6 +206,7 @@ impl Engine {
         if let Err(err) = atomic::write_json(&self.home.container(id).late_state(), &state, Durability::Process) {
             tracing::warn!(container = %id, "{err}");
         }
+        left.iter().flatten().for_each(|event| self.tell(event));
         state
     }
 

@@ -93,12 +93,27 @@ pub struct Endpoint {
     pub interface: String,
     /// Its hardware address.
     pub mac: String,
+    /// How it stands to others in giving the default route: the highest does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gw_priority: i64,
     /// Its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v4: Option<Placed>,
     /// Its IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6: Option<Placed>,
+}
+
+impl Endpoint {
+    /// Its address of one version of IP.
+    pub fn placed(&self, ipv6: bool) -> Option<Placed> {
+        if ipv6 { self.v6 } else { self.v4 }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks this way")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// An address on an interface.

@@ -11,6 +11,7 @@ use std::process::Command;
 use super::protocol::{self, Attach, ExecStart, Failure, MAX_BYTES, Phase, Reply, Request, VERSION};
 use crate::holder;
 use crate::model::ErrorKind;
+use crate::model::networking::EndpointSettings;
 use crate::state::paths::Home;
 use crate::sys::fdpass;
 
@@ -200,6 +201,37 @@ impl Connection {
     /// [`Error::Failed`] (NotFound) if there is no such session, [`Error::Gone`].
     pub fn resize(&self, exec: Option<&str>, height: u16, width: u16) -> Result<()> {
         self.done(&Request::Resize { exec: exec.map(str::to_owned), height, width })
+    }
+
+    /// Connects the running container to a network, named by its id.
+    ///
+    /// # Errors
+    /// [`Error::Failed`]: what the network or the kernel refuses; Conflict if it does not run, or its monitor is too old.
+    pub fn connect(&self, network: &str, settings: &EndpointSettings) -> Result<()> {
+        self.knows_networks()?;
+        let request = Request::Connect { network: network.to_owned(), settings: Box::new(settings.clone()) };
+        if protocol::encode(&request).len() > MAX_BYTES {
+            return Err(Error::Failed { failure: Failure::Invalid, message: "the settings are too long".to_owned() });
+        }
+        self.done(&request)
+    }
+
+    /// Takes the running container out of a network, named by its id.
+    ///
+    /// # Errors
+    /// As [`Connection::connect`].
+    pub fn disconnect(&self, network: &str) -> Result<()> {
+        self.knows_networks()?;
+        self.done(&Request::Disconnect { network: network.to_owned() })
+    }
+
+    fn knows_networks(&self) -> Result<()> {
+        let message = "the container's monitor is from before an upgrade and cannot change the networks of a container that \
+                       runs: restart the container";
+        match self.version >= 2 {
+            true => Ok(()),
+            false => Err(Error::Failed { failure: Failure::Conflict, message: message.to_owned() }),
+        }
     }
 
     /// Announces an attach. From now on a start waits until the stream is handed over or this is dropped.

@@ -16,15 +16,17 @@
 //! * Version 0 has no greeting: such a monitor closes the connection at one. The client then connects again and does
 //!   without (see [`super::client::connect`]). What it cannot ask is an error that says so, or done as it was then.
 //!
-//! `transcript-0.txt` is what was said in version 0; a test replays it against the client and the monitor of today.
+//! `transcript-0.txt` is what was said in version 0, and so on; a test replays them against the client and the monitor of
+//! today.
 //! Whoever changes messages raises the version, and adds a transcript of the last one if there is none.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::ErrorKind;
+use crate::model::networking::EndpointSettings;
 
 /// The version of the messages in this file.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How a failure begins whose reason is that the missing source of a bind could not be made.
 pub const MOUNT_SOURCE: &str = "error while creating mount source path";
@@ -35,7 +37,7 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_PACKET: usize = MAX_BYTES + 16 * 1024;
 
 /// What a client of the monitor asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The greeting, before all else (since 1). Answer: Welcome.
     Hello {
@@ -81,6 +83,18 @@ pub enum Request {
         height: u16,
         /// Columns.
         width: u16,
+    },
+    /// Connect the running container to a network (since 2). Answer: Ok.
+    Connect {
+        /// The network's id.
+        network: String,
+        /// What is asked of the connection.
+        settings: Box<EndpointSettings>,
+    },
+    /// Take the running container out of a network (since 2). Answer: Ok.
+    Disconnect {
+        /// The network's id.
+        network: String,
     },
 }
 
@@ -180,6 +194,8 @@ pub enum Failure {
     Conflict,
     /// The container runs already.
     AlreadyRunning,
+    /// Never for this (since 2).
+    Forbidden,
     /// The host failed.
     System,
 }
@@ -201,6 +217,7 @@ impl Failure {
             Self::NotFound => ErrorKind::NotFound,
             Self::Conflict => ErrorKind::Conflict,
             Self::AlreadyRunning => ErrorKind::NotModified,
+            Self::Forbidden => ErrorKind::Forbidden,
             Self::System => ErrorKind::System,
         }
     }

@@ -1,19 +1,18 @@
 //! A container's network namespace, made and connected before its program runs.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::error::{Error, Result};
 use super::hub::{self, Hub};
-use super::link::{self, LOOPBACK, Links, Pair};
-use super::plan::{Plan, leading, parse_mac};
+use super::link::{self, LOOPBACK, Links, Pair, Step};
+use super::plan::{Plan, parse_mac};
 use super::ports;
 use super::record::Network;
 use super::way_out;
 use crate::holder;
 use crate::model::networking::Endpoint;
 use crate::model::ports::Bound;
-use crate::state::container::ContainerRecord;
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
 
@@ -33,7 +32,7 @@ pub struct Attached {
 ///
 /// # Errors
 /// The kernel refuses. What was made of it goes with this process.
-pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan, ports: &[Bound]) -> Result<Attached> {
+pub fn attach(home: &Home, plan: &Plan, ports: &[Bound]) -> Result<Attached> {
     let leads_out = plan.connections.iter().any(|(network, _)| !network.internal);
     let namespace = holder::network(home)?;
     // In the host's namespace; it takes its time, which the rest fills.
@@ -51,19 +50,12 @@ pub fn attach(home: &Home, record: &ContainerRecord, plan: &Plan, ports: &[Bound
     let mut steps = vec![link::up(LOOPBACK)];
     for (n, ((network, endpoint), bridge)) in plan.connections.iter().zip(bridges).enumerate() {
         let index = index_of(n);
-        connect(&mut hub, network, endpoint, bridge, index, &namespace)?;
-        if endpoint.v6.is_none() {
-            // Before it is up, or it would give itself an address. It is no error that a kernel does not have it at all.
-            let _ = hub::sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface), "1");
-        }
-        steps.push(link::up(index));
-        let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
-        steps.extend(placed.map(|placed| link::address(index, placed.address, placed.prefix)));
+        connect(&mut hub, network, endpoint, bridge, index, namespace.as_fd())?;
+        steps.extend(placing(endpoint, index));
     }
     let leading = [false, true].map(|ipv6| {
-        let at = leading(record, plan, ipv6)?;
-        let endpoint = &plan.connections[at].1;
-        Some((index_of(at), if ipv6 { endpoint.v6 } else { endpoint.v4 }?))
+        let at = plan.leading(ipv6)?;
+        Some((index_of(at), plan.connections[at].1.placed(ipv6)?))
     });
     for (index, placed) in leading.iter().flatten() {
         steps.extend(placed.gateway.map(|gateway| link::default_route(*index, gateway)));
@@ -79,26 +71,36 @@ fn index_of(connection: usize) -> u32 {
     LOOPBACK + 1 + u32::try_from(connection).unwrap_or_default()
 }
 
-fn connect(
+/// Brings an interface of the network namespace that this process is in up, with its addresses: what is to be done for that.
+pub(super) fn placing(endpoint: &Endpoint, index: u32) -> Vec<Step> {
+    if endpoint.v6.is_none() {
+        // Before it is up, or it would give itself an address. It is no error that a kernel does not have it at all.
+        let _ = hub::sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface), "1");
+    }
+    let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
+    let addresses = placed.map(|placed| link::address(index, placed.address, placed.prefix));
+    [link::up(index)].into_iter().chain(addresses).collect()
+}
+
+/// The name of a connection's interface on the bridge.
+pub(super) fn outside(endpoint: &str) -> String {
+    format!("veth{}", &endpoint[..8])
+}
+
+/// Makes the pair of interfaces of a connection; `index` is the number in the container, 0 any.
+pub(super) fn connect(
     hub: &mut Hub,
     network: &Network,
     endpoint: &Endpoint,
     bridge: u32,
     index: u32,
-    namespace: &OwnedFd,
+    namespace: BorrowedFd<'_>,
 ) -> Result<()> {
-    let outside = format!("veth{}", &endpoint.id[..8]);
+    let outside = outside(&endpoint.id);
     let mac =
         parse_mac(&endpoint.mac).ok_or_else(|| Error::Invalid(format!("invalid MAC address {}", endpoint.mac)))?;
-    let pair = Pair {
-        bridge,
-        outside: &outside,
-        inside: &endpoint.interface,
-        index,
-        namespace: namespace.as_fd(),
-        mac,
-        mtu: network.mtu(),
-    };
+    let inside = &endpoint.interface;
+    let pair = Pair { bridge, outside: &outside, inside, index, namespace, mac, mtu: network.mtu() };
     let failed = || Error::at(format!("cannot connect to network {}", network.name));
     hub.links.take(vec![link::pair(&pair)]).map_err(failed())?;
     if !network.icc() {

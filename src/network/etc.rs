@@ -1,6 +1,9 @@
 //! The three files of /etc that a container gets: `hostname`, `hosts`, `resolv.conf`.
 
 use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt;
 
 use super::error::{Error, Result};
 use super::plan::is_network;
@@ -10,6 +13,7 @@ use crate::state;
 use crate::state::atomic::{self, Durability};
 use crate::state::container::ContainerRecord;
 use crate::state::paths::Home;
+use crate::sys::regular;
 
 /// Writes them, anew at each start: addresses change, and so do the host's name servers.
 ///
@@ -83,20 +87,70 @@ fn hosts(record: &ContainerRecord, endpoints: &[Endpoint], host: Option<&str>) -
         text.push_str(&format!("{host_address}\t{HOST}\n"));
     }
     if host.is_none() && !record.config.hostname.is_empty() {
-        let name = &record.config.hostname;
-        let full = match record.config.domainname.as_str() {
-            "" => String::new(),
-            domain => format!("{name}.{domain} "),
-        };
         let own = endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
-        let own: Vec<String> = own.map(|placed| placed.address.to_string()).collect();
-        let nowhere = ["127.0.1.1".to_owned()];
+        let own: Vec<IpAddr> = own.map(|placed| placed.address).collect();
+        let nowhere = [Ipv4Addr::new(127, 0, 1, 1).into()];
         for address in if own.is_empty() { &nowhere[..] } else { &own } {
-            text.push_str(&format!("{address}\t{full}{name}\n"));
+            text.push_str(&own_line(record, *address));
         }
     }
     Ok(text)
 }
+
+/// A container's own name at one of its addresses.
+fn own_line(record: &ContainerRecord, address: IpAddr) -> String {
+    let name = &record.config.hostname;
+    match record.config.domainname.as_str() {
+        "" => format!("{address}\t{name}\n"),
+        domain => format!("{address}\t{name}.{domain} {name}\n"),
+    }
+}
+
+/// The container, which runs, has been connected: its name has further addresses, as dockerd has it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn connected(home: &Home, record: &ContainerRecord, endpoint: &Endpoint) -> Result<()> {
+    let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
+    let lines: String = placed.map(|placed| own_line(record, placed.address)).collect();
+    change_hosts(home, record, |text| {
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        format!("{text}{end}{lines}")
+    })
+}
+
+/// The container, which runs, has lost these addresses.
+///
+/// # Errors
+/// Those of the file system.
+pub fn disconnected(home: &Home, record: &ContainerRecord, addresses: &[IpAddr]) -> Result<()> {
+    let lost: Vec<String> = addresses.iter().map(|address| own_line(record, *address)).collect();
+    let kept = |line: &&str| !lost.iter().any(|lost| lost.trim_end() == line.trim_end());
+    change_hosts(home, record, |text| text.split_inclusive('\n').filter(kept).collect())
+}
+
+/// Changes a running container's file in its place: it is mounted. What the container has made of it is kept, unless that
+/// is no such file any more.
+fn change_hosts(home: &Home, record: &ContainerRecord, change: impl FnOnce(&str) -> String) -> Result<()> {
+    let path = home.container(&record.id).etc("hosts");
+    if record.config.hostname.is_empty() {
+        return Ok(());
+    }
+    let changed = || -> io::Result<()> {
+        if fs::symlink_metadata(&path)?.len() > MOST_HOSTS {
+            return Ok(());
+        }
+        let Ok(text) = regular::read_to_string(&path) else { return Ok(()) };
+        let text = change(&text);
+        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        file.set_len(text.len() as u64)
+    };
+    Ok(changed().map_err(state::Error::at(&path))?)
+}
+
+/// What a file of names has at most that is changed, in bytes.
+const MOST_HOSTS: u64 = 1 << 20;
 
 fn resolv_conf(record: &ContainerRecord, host: &str) -> String {
     let config = &record.host_config;
@@ -163,6 +217,7 @@ mod tests {
             id: "e".into(),
             interface: "eth0".into(),
             mac: String::new(),
+            gw_priority: 0,
             v4: Some(placed),
             v6: None,
         };

@@ -135,6 +135,25 @@ pub fn give_back(home: &Home, network: &str, address: IpAddr, owner: &str) {
     }
 }
 
+/// The addresses of a network that a container has.
+pub fn held(home: &Home, network: &str, owner: &str) -> Vec<IpAddr> {
+    let entries = fs::read_dir(dir(home, network)).into_iter().flatten().flatten();
+    let own = entries.filter(|entry| fs::read_link(entry.path()).is_ok_and(|has| has == Path::new(owner)));
+    own.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Gives back every address of a network that a container has.
+pub fn give_back_all(home: &Home, network: &str, owner: &str) {
+    held(home, network, owner).into_iter().for_each(|address| give_back(home, network, address, owner));
+}
+
+/// Gives back every address that a container has in any network.
+pub fn give_back_everywhere(home: &Home, owner: &str) {
+    let entries = fs::read_dir(home.live_networks()).into_iter().flatten().flatten();
+    let networks = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_full_id(name));
+    networks.for_each(|network| give_back_all(home, &network, owner));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@
 //! | the way out | a starter, or a monitor that sees it end ([`way_out`]) | with the holder |
 //! | sockets for published ports | a container's starter; its monitor has them ([`ports`]) | with the container, or its monitor |
 //! | a lease | a container's starter ([`lease`]) | with its monitor's lock; its file at the next end or need |
-//! | a veth, addresses, routes | a container's starter ([`attach`]) | with the container's network namespace |
+//! | a veth, addresses, routes | a container's starter ([`attach`]), or a child of its monitor's ([`live`]) | with the container's network namespace |
 //!
 //! A start needs no `nft`, no `ip` and no API process. The container's network namespace is made and configured before the
 //! program runs, and given to the runtime as a descriptor. Taking a veth away by name would cost 19 ms of waiting for the
@@ -46,16 +46,20 @@ mod firewall;
 mod hub;
 mod lease;
 mod link;
+mod live;
 mod plan;
 pub mod pool;
 pub mod ports;
 pub mod record;
 mod resolvers;
 pub mod store;
+mod told;
 pub mod way_out;
 
 pub use attach::attach;
 pub use error::Error;
 pub use hub::clear;
-pub use lease::{forget, lock, owners};
+pub use lease::{forget, give_back_all, give_back_everywhere, lock, owners};
+pub use live::{Side, connect, disconnect};
 pub use plan::{Plan, is_network, plan, release};
+pub use told::events;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::error::{Error, Result};
-use super::record::{BRIDGE, Network};
+use super::record::Network;
 use super::{hub, lease, store};
 use crate::model::ids::random_id;
 use crate::model::networking::{Endpoint, EndpointSettings, Placed};
@@ -23,6 +23,12 @@ impl Plan {
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.connections.iter().map(|(_, endpoint)| endpoint.clone()).collect()
     }
+
+    /// The place of the connection whose gateway leads out, by version of IP.
+    pub(super) fn leading(&self, ipv6: bool) -> Option<usize> {
+        let leading = leading(self.connections.iter().map(|(_, endpoint)| endpoint), ipv6)?;
+        self.connections.iter().position(|(_, endpoint)| endpoint.id == leading.id)
+    }
 }
 
 /// Whether a network mode means a network: neither the host's, nor none, nor another container's.
@@ -40,8 +46,10 @@ pub fn plan(home: &Home, record: &ContainerRecord) -> Result<Option<Plan>> {
     }
     let mut connections = Vec::new();
     for (name, settings) in connections_of(record) {
-        let made = store::find(home, id_or_name(&name, &settings))
-            .and_then(|network| Ok((endpoint(home, &network, &record.id, &settings, connections.len())?, network)));
+        let interface = format!("eth{}", connections.len());
+        let made = store::find(home, id_or_name(&name, &settings)).and_then(|network| {
+            Ok((endpoint(home, &network, &record.id, &settings, interface, random_id())?, network))
+        });
         match made {
             Ok((endpoint, network)) => connections.push((network, endpoint)),
             Err(err) => {
@@ -59,34 +67,32 @@ fn id_or_name<'a>(name: &'a str, settings: &'a EndpointSettings) -> &'a str {
     if settings.network_id.is_empty() { name } else { &settings.network_id }
 }
 
-/// The connections that a record asks for, the one of its network mode first.
+/// The connections that a record asks for, the one of its network mode first. None: it was taken out of all networks.
 fn connections_of(record: &ContainerRecord) -> Vec<(String, EndpointSettings)> {
-    let mode = match record.host_config.network_mode.as_str() {
-        "" | "default" => BRIDGE,
-        mode => mode,
-    };
-    let mut asked: Vec<(String, EndpointSettings)> = record
-        .endpoints
-        .iter()
-        .filter(|(name, _)| *name != "default")
-        .map(|(name, ep)| (name.clone(), ep.clone()))
-        .collect();
-    if asked.is_empty() {
-        asked.push((mode.to_owned(), EndpointSettings::default()));
-    }
+    let mode = record.host_config.network_mode.as_str();
+    let asked = record.endpoints.iter().map(|(name, settings)| (name.clone(), settings.clone()));
+    let mut asked: Vec<(String, EndpointSettings)> = asked.collect();
     asked.sort_by_key(|(name, settings)| !(name == mode || settings.network_id == mode));
     asked
 }
 
-/// A connection with its addresses taken.
-fn endpoint(home: &Home, network: &Network, owner: &str, asked: &EndpointSettings, n: usize) -> Result<Endpoint> {
+/// A connection of this id with its addresses taken.
+pub(super) fn endpoint(
+    home: &Home,
+    network: &Network,
+    owner: &str,
+    asked: &EndpointSettings,
+    interface: String,
+    id: String,
+) -> Result<Endpoint> {
     let ipam = asked.ipam_config.clone().unwrap_or_default();
     let mut made = Endpoint {
         network: network.name.clone(),
         network_id: network.id.clone(),
-        id: random_id(),
-        interface: format!("eth{n}"),
+        id,
+        interface,
         mac: String::new(),
+        gw_priority: asked.gw_priority,
         v4: None,
         v6: None,
     };
@@ -142,17 +148,13 @@ pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
     bytes.try_into().ok()
 }
 
-/// The place of the connection whose gateway leads out, by version of IP.
-pub(super) fn leading(record: &ContainerRecord, plan: &Plan, ipv6: bool) -> Option<usize> {
-    let priority = |network: &Network| {
-        let asked = record.endpoints.get(&network.name).or_else(|| record.endpoints.get(&network.id));
-        asked.map_or(0, |endpoint| endpoint.gw_priority)
-    };
-    let placed = |endpoint: &Endpoint| if ipv6 { endpoint.v6 } else { endpoint.v4 };
-    let leads = plan.connections.iter().enumerate();
-    let leads = leads.filter(|(_, (_, endpoint))| placed(endpoint).is_some_and(|placed| placed.gateway.is_some()));
-    let best = leads.min_by_key(|(_, (network, _))| (Reverse(priority(network)), network.name.clone()));
-    best.map(|(at, _)| at)
+/// The connection whose gateway leads out, by version of IP: of those with the highest priority one that leads out by
+/// both versions, and of those the first by name.
+pub(super) fn leading<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>, ipv6: bool) -> Option<&'a Endpoint> {
+    let leads = |endpoint: &Endpoint, ipv6| endpoint.placed(ipv6).is_some_and(|placed| placed.gateway.is_some());
+    let lone = |endpoint: &Endpoint| leads(endpoint, false) != leads(endpoint, true);
+    let leading = endpoints.into_iter().filter(|endpoint| leads(endpoint, ipv6));
+    leading.min_by_key(|endpoint| (Reverse(endpoint.gw_priority), lone(endpoint), &endpoint.network))
 }
 
 #[cfg(test)]
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn the_mode_network_comes_first() {
         let mut record = ContainerRecord::default();
-        assert_eq!(connections_of(&record)[0].0, "bridge");
+        assert!(connections_of(&record).is_empty());
         record.host_config.network_mode = "web".to_owned();
         for name in ["a", "web", "z"] {
             record.endpoints.insert(name.to_owned(), EndpointSettings::default());

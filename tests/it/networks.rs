@@ -116,7 +116,131 @@ fn networks_are_apart() {
     env.docker(["start", "both"]).ok();
     assert!(reaches(&env, "both", &a) && !reaches(&env, "both", &b));
     let neither = env.docker(["network", "disconnect", "bridge", "both"]).fails(1);
-    assert!(neither.contains("is not connected to the network bridge"), "{neither}");
+    assert!(neither.contains("is not connected to network bridge"), "{neither}");
+}
+
+/// The default routes of a container: gateways and interfaces.
+fn default_routes(env: &Env, container: &str) -> String {
+    let all = env.docker(["exec", container, "ip", "route"]).ok();
+    let default: Vec<&str> = all.lines().filter(|line| line.starts_with("default")).map(str::trim).collect();
+    default.join("\n")
+}
+
+fn interfaces(env: &Env, container: &str) -> Vec<String> {
+    let all = env.docker(["exec", container, "ls", "/sys/class/net"]).ok();
+    all.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_running_container_is_connected_and_taken_out() {
+    let env = Env::with_busybox();
+    for (name, subnet) in [("one", "10.81.0.0/24"), ("two", "10.82.0.0/24"), ("apart", "10.83.0.0/24")] {
+        env.docker(["network", "create", "--subnet", subnet, name]).ok();
+    }
+    env.run_detached(&["--name", "peer", "--network", "two", "--ip", "10.82.0.9"], &["sleep", "1000"]);
+    let id = env.run_detached(&["--name", "box", "--hostname", "host-a"], &["sleep", "1000"]);
+    let hosts = || env.docker(["exec", "box", "cat", "/etc/hosts"]).ok();
+    let (bridge, before) = (default_routes(&env, "box"), hosts());
+    assert!(bridge.ends_with("dev eth0"), "{bridge}");
+    assert!(!reaches(&env, "box", "10.82.0.9"));
+    env.docker(["network", "connect", "--ip", "10.82.0.7", "--alias", "friend", "two", "box"]).ok();
+    assert!(reaches(&env, "box", "10.82.0.9") && reaches(&env, "peer", "10.82.0.7"));
+    assert_eq!(
+        (interfaces(&env, "box"), default_routes(&env, "box")),
+        (["eth0", "eth1", "lo"].map(str::to_owned).into(), bridge.clone())
+    );
+    assert_eq!(hosts(), format!("{before}10.82.0.7\thost-a\n"));
+    let shown =
+        env.get(&format!("/v1.51/containers/{id}/json")).expect(200).json()["NetworkSettings"]["Networks"].clone();
+    assert_eq!((&shown["two"]["IPAddress"], &shown["two"]["Aliases"]), (&json!("10.82.0.7"), &json!(["friend"])));
+    assert_eq!(shown["two"]["EndpointID"].as_str().unwrap().len(), 64);
+    assert_eq!(network(&env, "two")["Containers"][&id]["IPv4Address"], "10.82.0.7/24");
+    // What cannot be.
+    let connect = |network: &str, body: Value| env.post(&format!("/v1.51/networks/{network}/connect"), &body);
+    let disconnect = |network: &str, body: Value| env.post(&format!("/v1.51/networks/{network}/disconnect"), &body);
+    let twice = connect("two", json!({"Container": "box"})).expect(403).message();
+    assert_eq!(twice, "endpoint with name box already exists in network two");
+    let taken = json!({"Container": "peer", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.83.0.1"}}});
+    assert_eq!(connect("apart", taken).expect(403).message(), "Address already in use");
+    assert_eq!(interfaces(&env, "peer"), ["eth0", "lo"]);
+    let outside = json!({"Container": "peer", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.9.0.1"}}});
+    connect("apart", outside).expect(400);
+    assert_eq!(connect("nobody", json!({"Container": "box"})).expect(404).message(), "network nobody not found");
+    assert_eq!(connect("two", json!({"Container": "nobody"})).expect(404).message(), "No such container: nobody");
+    let not_on = disconnect("apart", json!({"Container": "box"})).expect(500).message();
+    assert_eq!(not_on, format!("container {id} is not connected to network apart"));
+    let used = env.delete("/v1.51/networks/two").expect(403).message();
+    assert!(used.contains("network two has active endpoints (name:\"box\""), "{used}");
+    // The route goes to the one that asks for it, and stays with who is left.
+    let first = json!({"Container": "box", "EndpointConfig": {"GwPriority": 5}});
+    connect("one", first).expect(200);
+    assert_eq!(default_routes(&env, "box"), "default via 10.81.0.1 dev eth2");
+    disconnect("one", json!({"Container": "box"})).expect(200);
+    assert_eq!((default_routes(&env, "box"), interfaces(&env, "box").len()), (bridge, 3));
+    env.docker(["network", "disconnect", "bridge", "box"]).ok();
+    assert_eq!(default_routes(&env, "box"), "default via 10.82.0.1 dev eth1");
+    assert!(!hosts().contains("172.") && reaches(&env, "box", "10.82.0.9"));
+    // A name that is free again, and the last one: then there is nothing, after a start as well.
+    env.docker(["network", "connect", "one", "box"]).ok();
+    assert_eq!(interfaces(&env, "box"), ["eth0", "eth1", "lo"]);
+    env.docker(["network", "disconnect", "one", "box"]).ok();
+    env.docker(["network", "disconnect", "-f", "two", "box"]).ok();
+    assert_eq!((interfaces(&env, "box"), default_routes(&env, "box")), (vec!["lo".to_owned()], String::new()));
+    env.docker(["restart", "-t", "0", "box"]).ok();
+    assert_eq!(interfaces(&env, "box"), ["lo"]);
+    assert_eq!(env.inspect("box", "{{json .NetworkSettings.Networks}}"), "{}");
+    // What it was connected to while it ran, it is after a start.
+    env.docker(["network", "connect", "--ip", "10.82.0.7", "two", "box"]).ok();
+    env.docker(["restart", "-t", "0", "box"]).ok();
+    assert!(reaches(&env, "box", "10.82.0.9") && reaches(&env, "peer", "10.82.0.7"));
+    let events = env.past_events(&json!({"type": ["network"], "event": ["connect", "disconnect"]}));
+    let of_box = events.iter().filter(|event| event["Actor"]["Attributes"]["container"] == id);
+    let said: Vec<String> = of_box
+        .map(|event| {
+            format!("{} {}", event["Action"].as_str().unwrap(), event["Actor"]["Attributes"]["name"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "connect bridge",
+            "connect two",
+            "connect one",
+            "disconnect one",
+            "disconnect bridge",
+            "connect one",
+            "disconnect one",
+            "disconnect two",
+            "connect two",
+            "disconnect two",
+            "connect two"
+        ]
+    );
+}
+
+#[test]
+fn who_has_no_network_of_its_own_is_not_connected() {
+    let env = Env::with_busybox();
+    env.docker(["network", "create", "one"]).ok();
+    for (name, on) in [("none", "none"), ("host", "host"), ("first", "one"), ("shares", "container:first")] {
+        env.run_detached(&["--name", name, "--network", on], &["sleep", "1000"]);
+    }
+    let shared =
+        "container sharing network namespace with another container or host cannot be connected to any other network";
+    let private = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+    let must = "cannot connect container to host network - container must be created in host network mode";
+    for (network, container, text) in [
+        ("one", "none", private),
+        ("one", "host", shared),
+        ("one", "shares", shared),
+        ("none", "first", private),
+        ("host", "first", must),
+    ] {
+        let said = env.post(&format!("/v1.51/networks/{network}/connect"), &json!({"Container": container}));
+        assert_eq!(said.expect(400).message(), text, "{container} to {network}");
+    }
+    let stays = env.post("/v1.51/networks/host/disconnect", &json!({"Container": "host"})).expect(400).message();
+    assert_eq!(stays, "cannot disconnect container from host network - container was created in host network mode");
 }
 
 #[test]

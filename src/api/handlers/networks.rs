@@ -80,8 +80,8 @@ pub async fn connect(cx: Cx, path: Path<ById>, body: Json<Connect>) -> Result<Em
 
 /// `POST /networks/{id}/disconnect`
 pub async fn disconnect(cx: Cx, path: Path<ById>, body: Json<Disconnect>) -> Result<Empty<200>, ApiError> {
-    let Disconnect { container, force: _ } = body.0;
-    cx.run(move |engine| engine.disconnect(&path.id, &container)).await.map(|()| Empty)
+    let Disconnect { container, force } = body.0;
+    cx.run(move |engine| engine.disconnect(&path.id, &container, force)).await.map(|()| Empty)
 }
 
 /// `GET /volumes`
@@ -98,8 +98,8 @@ routes! { tag "Network";
     GET "/networks" since 24 "List networks" => list, fails [400];
     POST "/networks/create" since 24 "Create a network" => create, fails [400, 403, 404, 409, 501];
     POST "/networks/prune" since 25 "Remove the networks that nobody uses" => prune, fails [400];
-    POST "/networks/{id}/connect" since 24 "Connect a container to a network" => connect, fails [400, 403, 404, 501];
-    POST "/networks/{id}/disconnect" since 24 "Take a container out of a network" => disconnect, fails [400, 404, 501];
+    POST "/networks/{id}/connect" since 24 "Connect a container to a network" => connect, fails [400, 403, 404, 409];
+    POST "/networks/{id}/disconnect" since 24 "Take a container out of a network" => disconnect, fails [400, 404, 409, 501];
     DELETE "/networks/{id}" since 24 "Remove a network" => remove, fails [400, 403, 404];
     GET "/networks/{id}" since 24 "Inspect a network" => inspect, fails [404];
     GET "/volumes" since 24 "List volumes" => volumes, fails [400];

@@ -120,7 +120,7 @@ fn networks_of(view: &View) -> BTreeMap<String, EndpointSettings> {
     let mode = &view.record.host_config.network_mode;
     let mut networks = view.record.endpoints.clone();
     networks.retain(|name, _| name != "default");
-    if networks.is_empty() && !mode.starts_with("container:") {
+    if networks.is_empty() && matches!(mode.as_str(), "host" | "none") {
         networks.insert(mode.clone(), EndpointSettings::default());
     }
     for (name, id) in PREDEFINED {

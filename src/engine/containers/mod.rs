@@ -19,6 +19,8 @@ mod stop;
 mod top;
 mod wait;
 
+pub(in crate::engine) use check::endpoint as check_endpoint;
+
 pub use attach::{AttachOptions, Handover};
 pub use list::{ListOptions, View};
 pub use logs::{LogOptions, Logs, Round};

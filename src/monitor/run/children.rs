@@ -59,9 +59,11 @@ impl Children {
 /// Ends those of these children that nobody owns and that came after a moment: what a starter left that was killed
 /// before it could tell. Nothing else that is a child of a monitor's is that young: descendants of a container that
 /// lost their parents are the container's first process's, or, where it shares the host's pid namespace, older.
-pub fn end_strays(children: &[i32], since: u64, life: &Life, execs: &Execs, doomed: &[(i32, u64)]) {
+/// `own` is the process that is no starter.
+pub fn end_strays(children: &[i32], since: u64, life: &Life, execs: &Execs, own: Option<i32>, doomed: &[(i32, u64)]) {
     for &pid in children {
         let owned = life.pid() == Some(pid)
+            || own == Some(pid)
             || execs.with_pid(pid).is_some()
             || starters(life, execs).any(|starter| starter.pid == pid)
             || doomed.iter().any(|(doomed, _)| *doomed == pid);

@@ -94,7 +94,7 @@ impl Container {
         let mut network = Network { endpoints, published, ..Network::default() };
         if let Some(plan) = plan {
             let bound: Vec<_> = network.published.iter().map(|one| one.bound).collect();
-            let attached = network::attach(&self.home, record, plan, &bound).map_err(no_network)?;
+            let attached = network::attach(&self.home, plan, &bound).map_err(no_network)?;
             network.own = Some(attached.namespace.try_clone().map_err(Refusal::system)?);
             prepared.namespaces.network = Some(attached.namespace);
             (network.hub, network.stranded) = (Some(attached.hub), attached.stranded);

@@ -32,6 +32,8 @@ pub enum Waits {
     Exec(usize, Vec<u8>),
     /// The start of a detached exec session.
     ExecStart(usize),
+    /// The change of the container's networks that has this number.
+    Change(u64),
 }
 
 /// One connection.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::time;
 use crate::state::atomic::{self, Durability};
-use crate::state::container::StateRecord;
+use crate::state::container::{ContainerRecord, StateRecord};
 use crate::state::events::{self, Event};
 use crate::state::exec::{ExecRecord, ExecState};
 use crate::state::paths::{ContainerPaths, Home};
@@ -33,10 +33,17 @@ impl Files {
 
     /// Appends an event of the container; its attributes are read anew, for it may have been renamed.
     pub fn emit(&self, action: &str, extra: &[(&str, String)]) {
-        let appended = store::load(&self.home, &self.id)
-            .and_then(|record| events::append(&self.home, &Event::container(&record, action, extra)));
+        self.tell(action, |record| vec![Event::container(record, action, extra)]);
+    }
+
+    /// Appends events in their order. `what` is for complaints.
+    pub fn tell(&self, what: &str, events: impl FnOnce(&ContainerRecord) -> Vec<Event>) {
+        let appended = store::load(&self.home, &self.id).and_then(|record| {
+            let mut events = events(&record).into_iter();
+            events.try_for_each(|event| events::append(&self.home, &event))
+        });
         if let Err(error) = appended {
-            self.complain(&format!("event {action}: {error}"));
+            self.complain(&format!("event {what}: {error}"));
         }
     }
 

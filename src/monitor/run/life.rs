@@ -18,12 +18,15 @@ use super::settings::Settings;
 use super::streams::Streams;
 use super::timers::Due;
 use super::watch::Role;
+use crate::model::networking::Endpoint;
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
 use crate::network::{self, ports::Listening};
 use crate::runtime;
+use crate::state::atomic::Durability;
 use crate::state::container::{StateRecord, Status};
-use crate::state::{claim, ending, store};
+use crate::state::events::Event;
+use crate::state::{self, claim, ending, store};
 use crate::sys::epoll::Interest;
 use crate::sys::{pidfd, process, spawn};
 
@@ -112,6 +115,26 @@ impl Life {
     pub fn leads_out(&self) -> bool {
         let placed = self.state.endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
         self.pid().is_some() && placed.filter_map(|placed| placed.gateway).next().is_some()
+    }
+
+    /// Its connections to networks.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.state.endpoints
+    }
+
+    /// Its own network namespace and that of the bridges, if it runs and is connected to such.
+    pub fn namespaces(&self) -> Option<(&OwnedFd, &OwnedFd)> {
+        self.pid().and(self.own_network.as_ref().zip(self.hub.as_ref()))
+    }
+
+    /// Commits what its connections are from now on.
+    pub fn change_endpoints(&mut self, endpoints: Vec<Endpoint>, cx: &Context) -> state::Result<()> {
+        let before = std::mem::replace(&mut self.state.endpoints, endpoints);
+        let saved = store::save_state(&cx.files.home, &cx.files.id, &self.state, Durability::Process);
+        if saved.is_err() {
+            self.state.endpoints = before;
+        }
+        saved
     }
 
     /// Its starter, if that works.
@@ -230,7 +253,11 @@ impl Life {
         self.state = state;
         self.phase = Phase::Running { pid };
         self.publish(network.published, cx);
-        cx.files.emit("start", &[]);
+        cx.files.tell("start", |record| {
+            let mut events = network::events(record, &self.state.endpoints, "connect");
+            events.push(Event::container(record, "start", &[]));
+            events
+        });
         self.streams.listen(&cx.watch);
         door.answer_all(&Reply::Running { pid }, &mut cx.watch, |waits| matches!(waits, Waits::Start));
     }
@@ -279,11 +306,16 @@ impl Life {
         // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 
-        if self.stop_told {
-            cx.files.emit("stop", &[]);
-        }
         let seconds = (self.state.finished_at - self.state.started_at) / SECOND;
-        cx.files.emit("die", &[("exitCode", code.to_string()), ("execDuration", seconds.to_string())]);
+        cx.files.tell("die", |record| {
+            let mut events = network::events(record, &endpoints, "disconnect");
+            if self.stop_told {
+                events.push(Event::container(record, "stop", &[]));
+            }
+            let extra = [("exitCode", code.to_string()), ("execDuration", seconds.to_string())];
+            events.push(Event::container(record, "die", &extra));
+            events
+        });
 
         execs.end_all(cx);
         self.own_network = None;

@@ -12,6 +12,7 @@
 //! children     processes that have ended, and whose they were
 //! life         the container: its phases, its record, its stop and its end
 //! execs        its further processes
+//! networks     its connections, changed while it runs
 //! way_out      its network's way to the world
 //! ports        its published ports, and the connections to them
 //! door         monitor.sock, who is connected and what each waits for
@@ -35,6 +36,7 @@ mod input;
 pub mod launch;
 mod life;
 mod log;
+mod networks;
 mod parts;
 mod plan;
 mod ports;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::door::Door;
 use super::execs::Execs;
 use super::life::Life;
+use super::networks::Networks;
 use super::way_out::WayOut;
 
 /// One container's monitor.
@@ -17,6 +18,8 @@ pub struct Parts {
     pub life: Life,
     /// Its further processes.
     pub execs: Execs,
+    /// Changes of its networks.
+    pub networks: Networks,
     /// Its network's way out.
     pub way_out: WayOut,
 }

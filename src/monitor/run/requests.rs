@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use super::attached::{Client, Options};
 use super::door::{Asked, Outcome, Waits, refuse};
 use super::life::{Phase, Stop};
+use super::networks::Change;
 use super::parts::Parts;
 use crate::monitor::detach::{self, Detach};
 use crate::monitor::protocol::{self, Attach, ExecStart, Failure, Reply, Request, VERSION};
@@ -59,6 +60,8 @@ fn serve_new(request: Request, all: &mut Parts) -> Outcome {
         Request::ExecStart(start) => exec_announced(&start, all),
         Request::Input | Request::Stream => refuse(Failure::Invalid, "no stream was announced"),
         Request::Wait => Outcome::Later(Waits::End),
+        Request::Connect { network, settings } => change(Change::Connect(network, settings), all),
+        Request::Disconnect { network } => change(Change::Disconnect(network), all),
         Request::Stop { signal, timeout_s, keep, tell } => stop(Stop { signal, timeout_s }, keep, tell, all),
         Request::Signal { signal } => match all.life.signal(signal) {
             true => Outcome::Answer(Reply::Ok),
@@ -75,6 +78,14 @@ fn serve_new(request: Request, all: &mut Parts) -> Outcome {
                 None => refuse(Failure::NotFound, format!("No such exec instance: {}", exec.unwrap_or_default())),
             }
         }
+    }
+}
+
+/// Begun when those before it are done.
+fn change(change: Change, all: &mut Parts) -> Outcome {
+    match all.life.namespaces() {
+        Some(_) => Outcome::Later(Waits::Change(all.networks.ask(change))),
+        None => not_running(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::execs::Execs;
 use super::files::{Files, complain};
 use super::launch::Launcher;
 use super::life::Life;
+use super::networks::Networks;
 use super::parts::Parts;
 use super::settings::Settings;
 use super::supervisor::Supervisor;
@@ -129,7 +130,8 @@ fn prepare(
         door.admit(first, &mut cx.watch);
     }
     let life = Life::new(Settings::of(&record), launcher, state);
-    Supervisor::new(Parts { cx, door, life, execs: Execs::default(), way_out: WayOut::default() }).map(Some)
+    let (execs, networks, way_out) = (Execs::default(), Networks::default(), WayOut::default());
+    Supervisor::new(Parts { cx, door, life, execs, networks, way_out }).map(Some)
 }
 
 /// The lock; none if its holder listens. One that has it and does not listen is about to end: that is waited for.

@@ -56,6 +56,8 @@ impl Supervisor {
                 }
             }
             self.parts.execs.tidy(&mut self.parts.cx);
+            let Parts { life, networks, cx, door, .. } = &mut self.parts;
+            networks.begin(life, cx, door);
             if matches!(self.parts.life.phase(), Phase::Created) && self.parts.door.wants_start() {
                 self.parts.life.start(&mut self.parts.cx, &mut self.parts.door);
             }
@@ -124,7 +126,14 @@ impl Supervisor {
                 Received::Nothing => {}
             },
             Role::Starter(at) => self.starter_ready(at),
-            Role::WayOut if self.parts.life.pid().is_some() => self.parts.way_out.ready(&mut self.parts.cx),
+            Role::Networks => {
+                let Parts { life, networks, way_out, cx, door, .. } = &mut self.parts;
+                networks.ready(life, cx, door);
+                if life.leads_out() {
+                    way_out.look(cx);
+                }
+            }
+            Role::WayOut if self.parts.life.leads_out() => self.parts.way_out.ready(&mut self.parts.cx),
             Role::WayOut => self.parts.way_out.forget(&mut self.parts.cx),
             Role::Ports => self.parts.life.ports.ready(&mut self.parts.cx),
             Role::Output(at, stream) => {
@@ -163,19 +172,22 @@ impl Supervisor {
     }
 
     fn lost(&mut self, loss: Loss) {
-        let Parts { life, execs, cx, door, .. } = &mut self.parts;
+        let Parts { life, execs, networks, cx, door, .. } = &mut self.parts;
         match loss {
             Loss::Exec(at, code) => execs.ended(at, code, cx),
-            Loss::Container(code) => life.ended(code, execs, cx, door),
+            Loss::Container(code) => {
+                networks.end(cx, door);
+                life.ended(code, execs, cx, door);
+            }
             Loss::Starter(pid, since) => {
                 // In this order: what a starter made is a child of this process only once that starter has ended, and
                 // then its report, if it made one, is there to be taken.
                 let children = process::children();
                 self.take_reports();
-                let Parts { life, execs, cx, .. } = &mut self.parts;
+                let Parts { life, execs, networks, cx, .. } = &mut self.parts;
                 // It is not waited for any more.
                 cx.doomed.retain(|(doomed, _)| *doomed != pid);
-                children::end_strays(&children, since, life, execs, &cx.doomed);
+                children::end_strays(&children, since, life, execs, networks.child(), &cx.doomed);
             }
         }
     }

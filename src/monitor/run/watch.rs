@@ -25,6 +25,8 @@ pub enum Role {
     WayOut,
     /// The set of what published ports wait for.
     Ports,
+    /// The socket on which the child reports that changes the container's networks.
+    Networks,
     /// The socket of a client attached to a session.
     Client(usize, RawFd),
 }

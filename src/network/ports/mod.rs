@@ -18,7 +18,7 @@ pub use source::{Source, source};
 pub use wanted::unsupported;
 
 use super::error::{Error, Result};
-use super::plan::{Plan, leading};
+use super::plan::Plan;
 use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
@@ -29,7 +29,7 @@ use crate::state::paths::Home;
 /// In dockerd's words: a port is taken, or may not be.
 pub fn open(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Vec<Listening>> {
     let wanted = wanted::wanted(record).map_err(Error::Invalid)?;
-    let [v4, v6] = [false, true].map(|ipv6| leading(record, plan, ipv6).map(|at| &plan.connections[at]));
+    let [v4, v6] = [false, true].map(|ipv6| plan.leading(ipv6).map(|at| &plan.connections[at]));
     let Some((network, endpoint)) = v4.or(v6).filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
     let place = wanted::Place {
         v4: v4.and_then(|(_, endpoint)| Some(endpoint.v4?.address)),

@@ -36,6 +36,7 @@ use crate::model::host_config::HostConfig;
 use crate::model::networking::NetworkingConfig;
 use crate::model::settings::Settings;
 
+pub(in crate::engine) use network::endpoint;
 pub(super) use warnings::warnings;
 
 /// Checks what can be told from the request alone, before the image is looked for.

@@ -111,6 +111,18 @@ pub(super) fn endpoints(networking: &NetworkingConfig) -> Result<()> {
     }
 }
 
+/// One connection to be made to a network of this name.
+pub(in crate::engine) fn endpoint(network: &str, settings: &EndpointSettings) -> Result<()> {
+    let mac = settings.mac_address.as_str();
+    if !mac.is_empty() && !is_mac(mac) {
+        return refuse(format!("invalid MAC address {mac}"));
+    }
+    match endpoint_faults(network, settings) {
+        none if none.is_empty() => Ok(()),
+        faults => refuse(format!("invalid endpoint settings:\n{}", join(&faults))),
+    }
+}
+
 /// As dockerd joins several errors.
 fn join(faults: &[String]) -> String {
     match faults {

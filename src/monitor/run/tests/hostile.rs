@@ -75,9 +75,9 @@ fn what_a_killed_starter_leaves_is_ended() {
         let life = super::super::life::Life::new(settings, Box::new(Plain(vec!["x".into()])), StateRecord::default());
         let (execs, children) = (super::super::execs::Execs::default(), process::children());
         // One that is older than the starter is left alone.
-        super::super::children::end_strays(&children, since + 1_000, &life, &execs, &[]);
+        super::super::children::end_strays(&children, since + 1_000, &life, &execs, None, &[]);
         let alive = spawn::reap().is_none();
-        super::super::children::end_strays(&children, since, &life, &execs, &[]);
+        super::super::children::end_strays(&children, since, &life, &execs, None, &[]);
         let ended = loop {
             match spawn::reap() {
                 Some(ended) => break ended.code,
