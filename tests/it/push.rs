@@ -186,6 +186,47 @@ fn what_breaks_off_is_sent_again() {
 }
 
 #[test]
+fn what_breaks_off_is_gone_on_with_where_the_registry_kept_it() {
+    let registry = Registry::start(Options::default());
+    let proxy = Proxy::before(&registry);
+    let env = Env::with_busybox();
+    let name = |tag: &str| proxy.name(&format!("kept:{tag}"));
+    env.docker(["tag", "busybox", &name("1")]).ok();
+    proxy.set(Faults { cut_upload: 1, kept: Some(Vec::new()), ..Faults::default() });
+    env.docker(["push", &name("1")]).ok();
+    let half = proxy.faults.lock().unwrap().kept.clone().unwrap().len();
+    assert!(half > 100_000, "{half}");
+    let ranges: Vec<_> = proxy.seen("PATCH").into_iter().filter(|line| line.contains("content-range: ")).collect();
+    assert!(ranges.len() == 1 && ranges[0].contains(&format!("content-range: {half}-")), "{:?}", proxy.seen(""));
+    // Whole, by who checks it.
+    let digest = registry.digest("kept:1");
+    let other = Env::new();
+    other.docker(["pull", "-q", &registry.name("kept:1")]).ok();
+    assert_eq!(
+        other.docker(["run", "--rm", "--network=none", &registry.name("kept:1"), "echo", "whole"]).ok(),
+        "whole\n"
+    );
+    // One that tells of more than there can be is begun anew; one that tells of what it has not got is found out by its
+    // digest, and the next push is whole.
+    for (tag, claims) in [("2", 1 << 40), ("3", half - 1000)] {
+        let fresh = Registry::start(Options::default());
+        let proxy = Proxy::before(&fresh);
+        let name = proxy.name(&format!("kept:{tag}"));
+        env.docker(["tag", "busybox", &name]).ok();
+        proxy.set(Faults { cut_upload: 1, kept: Some(Vec::new()), claims: Some(claims), ..Faults::default() });
+        let pushed = env.docker(["push", &name]);
+        if claims > half {
+            assert_eq!(pushed.code, 0, "{pushed:?}");
+        } else {
+            assert!(pushed.fails(1).contains("digest"), "its own words");
+            proxy.set(Faults::default());
+            env.docker(["push", &name]).ok();
+        }
+        assert_eq!(fresh.digest(&format!("kept:{tag}")), digest);
+    }
+}
+
+#[test]
 fn tokens_to_push_are_fetched_and_renewed_in_the_middle() {
     let registry = registries::with_busybox();
     let proxy = Proxy::before(&registry);

@@ -216,6 +216,10 @@ pub struct Faults {
     pub slow: Option<(usize, Duration)>,
     /// So many blobs on their way to the registry are broken off at their half.
     pub cut_upload: usize,
+    /// What of the first of these is kept, as a registry does with which a client can go on.
+    pub kept: Option<Vec<u8>>,
+    /// It says that it has so many bytes of it, instead of what it has.
+    pub claims: Option<usize>,
     /// Tags are told in pages of so many.
     pub page: Option<usize>,
     /// What a search finds, as the registry tells it.
@@ -276,8 +280,13 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
         if line.to_ascii_lowercase().starts_with("range:") {
             range = line.trim().to_owned();
         }
+        if line.to_ascii_lowercase().starts_with("content-range:") {
+            range = line.trim().to_owned();
+            continue;
+        }
         if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = bytes.trim().parse().ok()?;
+            continue;
         }
         if line.to_ascii_lowercase().starts_with("authorization:") {
             proof = line.trim()["authorization:".len()..].trim().to_owned();
@@ -292,7 +301,17 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
     let tokens = seen.lock().unwrap().iter().filter(|line| line.contains("/token")).count();
     let made = proof.split_once('-').and_then(|(_, at)| at.parse::<u128>().ok()).unwrap_or(0);
     let age = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis().saturating_sub(made);
-    let sent = take_body(&mut reader, length, &method, faults)?;
+    let mut sent = match take_body(&mut reader, length, &method, faults) {
+        Ok(sent) => sent,
+        Err(half) => {
+            seen.lock().unwrap().push(format!("{method} {path} {range} {proof}"));
+            let mut faults = faults.lock().unwrap();
+            if let Some(kept) = faults.kept.as_mut().filter(|kept| kept.is_empty()) {
+                *kept = half;
+            }
+            return None;
+        }
+    };
     let uses = seen.lock().unwrap().iter().filter(|line| line.ends_with(&proof)).count();
     seen.lock().unwrap().push(format!("{method} {path} {range} {proof}"));
     let port = client.local_addr().ok()?.port();
@@ -341,8 +360,25 @@ fn serve(mut client: TcpStream, upstream: u16, faults: &Mutex<Faults>, seen: &Mu
             return write!(client, "HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok();
         }
     }
+    if path.contains("/blobs/uploads/") {
+        let faults = faults.lock().unwrap();
+        if let Some(kept) = faults.kept.as_ref().filter(|kept| !kept.is_empty()) {
+            if method == "GET" {
+                let last = faults.claims.unwrap_or(kept.len()) - 1;
+                return write!(
+                    client,
+                    "HTTP/1.1 204 X\r\nLocation: {path}\r\nRange: 0-{last}\r\nConnection: close\r\n\r\n"
+                )
+                .ok();
+            }
+            if range.contains(&format!(" {}-", kept.len())) {
+                sent.splice(..0, kept.iter().copied());
+            }
+        }
+    }
     let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
-    write!(server, "{head}Connection: close\r\n\r\n").ok()?;
+    let length = sent.len();
+    write!(server, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n").ok()?;
     server.write_all(&sent).ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
@@ -392,8 +428,8 @@ fn tell_page(client: &mut TcpStream, upstream: u16, path: &str, count: usize) ->
     write!(client, "HTTP/1.1 200 OK\r\n{link}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok()
 }
 
-/// What a client sends to the registry. None: it is to be broken off.
-fn take_body(reader: &mut impl Read, length: usize, method: &str, faults: &Mutex<Faults>) -> Option<Vec<u8>> {
+/// What a client sends to the registry; as an error what came of what is to be broken off.
+fn take_body(reader: &mut impl Read, length: usize, method: &str, faults: &Mutex<Faults>) -> Result<Vec<u8>, Vec<u8>> {
     let (mut until, mut pace) = (length, None);
     if method == "PATCH" && length > 100_000 {
         let mut faults = faults.lock().unwrap();
@@ -407,13 +443,13 @@ fn take_body(reader: &mut impl Read, length: usize, method: &str, faults: &Mutex
     let mut body = Vec::new();
     while body.len() < until {
         let before = body.len();
-        reader.by_ref().take(size.min(until - before) as u64).read_to_end(&mut body).ok()?;
-        if body.len() == before {
-            return None;
+        let read = reader.by_ref().take(size.min(until - before) as u64).read_to_end(&mut body);
+        if read.is_err() || body.len() == before {
+            return Err(body);
         }
         std::thread::sleep(pause);
     }
-    (until == length).then_some(body)
+    if until == length { Ok(body) } else { Err(body) }
 }
 
 fn base64(text: &str) -> String {
