@@ -14,7 +14,7 @@ pub const OLDEST: ApiVersion = ApiVersion(24);
 /// What is advertised, and what a path without a version means: the newest whose shapes are all right.
 pub const ADVERTISED: ApiVersion = ApiVersion(51);
 /// The newest version that is accepted: clients exist that send it without asking.
-pub const NEWEST: ApiVersion = ApiVersion(55);
+pub const NEWEST: ApiVersion = ApiVersion(56);
 
 impl fmt::Display for ApiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +62,7 @@ mod tests {
         let ok = |path| negotiate(path).expect("accepted");
         assert_eq!(ok("/_ping"), (ADVERTISED, "/_ping"));
         assert_eq!(ok("/v1.24/_ping"), (ApiVersion(24), "/_ping"));
-        assert_eq!(ok("/v1.55/a/b"), (ApiVersion(55), "/a/b"));
+        assert_eq!(ok("/v1.56/a/b"), (ApiVersion(56), "/a/b"));
         assert_eq!(ok("/vabc/_ping"), (ADVERTISED, "/vabc/_ping"));
         assert_eq!(ok("/v1.44"), (ADVERTISED, "/v1.44"));
         assert_eq!(ok("/volumes/x"), (ADVERTISED, "/volumes/x"));
@@ -72,8 +72,8 @@ mod tests {
                 "client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client \
                  to a newer version",
             ),
-            ("/v1.56/_ping", "client version 1.56 is too new. Maximum supported API version is 1.55"),
-            ("/v2.0/_ping", "client version 2.0 is too new. Maximum supported API version is 1.55"),
+            ("/v1.57/_ping", "client version 1.57 is too new. Maximum supported API version is 1.56"),
+            ("/v2.0/_ping", "client version 2.0 is too new. Maximum supported API version is 1.56"),
         ] {
             assert_eq!(negotiate(path).expect_err("refused").message(), message);
         }

@@ -60,6 +60,9 @@ pub enum Error {
     /// The request asks for something impossible.
     #[error("{0}")]
     Invalid(String),
+    /// The name stands for something else than an image of a registry.
+    #[error("'{0}' is a reserved name")]
+    Reserved(String),
     /// What is there forbids it.
     #[error("{0}")]
     Conflict(String),
@@ -96,6 +99,7 @@ impl Error {
             }
             Self::NoStatement(_) | Self::Damaged(_) | Self::Write(_) => ErrorKind::System,
             Self::Reference(_) | Self::Filter(_) | Self::Archive(_) | Self::Invalid(_) => ErrorKind::InvalidParameter,
+            Self::Reserved(_) => ErrorKind::Forbidden,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unpack(unpack::UnpackError::Outside(_) | unpack::UnpackError::Owner { .. }) => {
                 ErrorKind::InvalidParameter

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::fixtures;
 use super::harness::Env;
 use super::process::eventually;
@@ -40,7 +42,7 @@ fn docker_pulls_and_runs() {
     assert_eq!((refs(&env), env.docker(["images", "-aq"]).ok()), (0, String::new()));
     let output = env.docker(["run", "--rm", &name, "echo", "again"]);
     assert_eq!(output.ok(), "again\n");
-    let events = env.past_events(&serde_json::json!({"event": ["pull"]}));
+    let events = env.past_events(&json!({"event": ["pull"]}));
     assert_eq!(events.last().unwrap()["Actor"]["ID"], format!("{name}:latest"));
 }
 
@@ -56,6 +58,11 @@ fn what_is_not_there_is_404_before_the_stream() {
     }
     assert_eq!(pull_status(&env, "127.0.0.1:1/x"), 500);
     assert_eq!(pull_status(&env, "127.0.0.1:1/X"), 400);
+    // The name of what no registry has.
+    let scratch = env.post("/v1.51/images/create?fromImage=scratch&tag=1", &json!(null)).expect(403);
+    assert_eq!(scratch.message(), "'scratch' is a reserved name");
+    assert_eq!(env.get("/v1.51/distribution/scratch/json").expect(400).message(), "'scratch' is a reserved name");
+    assert!(env.docker(["run", "scratch", "x"]).fails(125).contains("'scratch' is a reserved name"));
     let platform = format!("{}&platform=nonsense", registry.name("busybox"));
     assert_eq!(pull_status(&env, &platform), 400);
     assert_eq!(refs(&env), 0);
@@ -72,6 +79,10 @@ fn all_tags_and_our_own_command_line() {
     proxy.set(Faults { page: Some(1), ..Faults::default() });
     let paged = Env::new();
     assert_eq!(paged.docker(["pull", "-a", &proxy.name("busybox")]).ok().matches("Digest: ").count(), 3);
+    // Old clients end the name so for all tags.
+    let all =
+        paged.post(&format!("/v1.51/images/create?fromImage={}:", registry.name("busybox")), &json!(null)).expect(200);
+    assert_eq!(all.text().matches("Digest: ").count(), 3, "{}", all.text());
     assert_eq!(proxy.seen("/tags/list").len(), 3, "{:?}", proxy.seen(""));
     let env = Env::new();
     let id = env.pierless(["pull", "-q", &registry.name("busybox:one")]).ok();

@@ -260,7 +260,9 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
         "" => None,
         text => Some(parse_platform(text).map_err(engine::Error::from)?),
     };
-    let request = PullRequest { name: q.from_image, tag: q.tag, platform, credentials: asker(&cx) };
+    // `docker pull -a` of old ends the name so.
+    let name = q.from_image.strip_suffix(':').unwrap_or(&q.from_image).to_owned();
+    let request = PullRequest { name, tag: q.tag, platform, credentials: asker(&cx) };
     cx.stream(move |engine, out| {
         let gone = out.gone_owned()?;
         let mut tell = |step: Step| Vec::<ProgressLine>::from(step).iter().for_each(|line| drop(out.json(line)));
@@ -272,7 +274,7 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
 
 routes! { tag "Image";
     GET "/images/json" since 24 "List images" => list;
-    POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [404];
+    POST "/images/create" since 24 "Pull an image from a registry, or import one from a root file system" => create, fails [403, 404];
     POST "/images/prune" since 25 "Remove images that nobody uses" => prune;
     GET "/images/{name:.*}/json" since 24 "Inspect an image" => inspect, fails [404];
     GET "/images/{name:.*}/history" since 24 "Tell how an image was made" => history, fails [404];

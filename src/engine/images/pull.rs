@@ -36,6 +36,9 @@ impl Engine {
         tell: &mut dyn FnMut(Step),
     ) -> Result<Vec<Pulled>> {
         let name = wanted(&request.name, &request.tag)?;
+        if is_reserved(&name) {
+            return Err(Error::Reserved(name.familiar_name()));
+        }
         let from = repository(&name, request.credentials, gone)?;
         let store = self.image_store()?;
         let names = match (name.tag(), name.digest()) {
@@ -61,6 +64,9 @@ impl Engine {
     /// As [`pull::pull`].
     pub fn inspect_distribution(&self, name: &str, credentials: Credentials) -> Result<Distribution> {
         let name = wanted(name, "")?.with_default_tag();
+        if is_reserved(&name) {
+            return Err(Error::Invalid(Error::Reserved(name.familiar_name()).to_string()));
+        }
         pull::distribution(&self.image_store()?, &repository(&name, credentials, None)?, &name)
     }
 
@@ -88,13 +94,19 @@ fn domain_of(address: &str) -> &str {
     }
 }
 
+/// Whether the name stands for the image without layers, which no registry has.
+fn is_reserved(name: &Reference) -> bool {
+    name.familiar_name() == "scratch"
+}
+
 /// The name to pull or push: a digest makes a tag meaningless.
 pub(super) fn wanted(name: &str, tag: &str) -> Result<Reference> {
     let name = Reference::parse(name)?;
     let name = match tag {
         "" => name,
         digest if digest.contains(':') => name.with_digest(digest)?,
-        tag if is_tag(tag) => name.with_tag(tag)?,
+        tag if is_tag(tag) && name.digest().is_none() => name.with_tag(tag)?,
+        tag if is_tag(tag) => name,
         _ => return Err(Error::Invalid("invalid tag format".to_owned())),
     };
     match name.digest().map(str::to_owned) {

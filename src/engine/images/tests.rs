@@ -32,7 +32,13 @@ fn import(engine: &Engine, name: &str, content: &[u8], changes: &[&str]) -> Stri
 }
 
 fn container(engine: &Engine, image: &str) -> String {
-    let record = ContainerRecord { id: random_id(), image_id: image.to_owned(), ..ContainerRecord::default() };
+    container_of(engine, image, image)
+}
+
+/// A container of the image, which its creator called so.
+fn container_of(engine: &Engine, image: &str, name: &str) -> String {
+    let (image_id, image) = (image.to_owned(), name.to_owned());
+    let record = ContainerRecord { id: random_id(), image_id, image, ..ContainerRecord::default() };
     fs::create_dir_all(engine.home().container(&record.id).data).expect("directory");
     store::save(engine.home(), &record).expect("record");
     record.id
@@ -144,6 +150,39 @@ fn pruning_takes_what_nobody_uses() {
     assert_eq!(engine.prune_images(&all).expect("all").reclaimed, 2);
     assert_eq!(tags(&engine, Filters::default()), ["used:latest"]);
     assert!(actions(&engine).ends_with("prune"));
+    let twice = Filters::from_pairs([("until", "1h".to_owned()), ("until", "2h".to_owned())]);
+    assert_eq!(engine.prune_images(&twice).expect_err("two").to_string(), "more than one until filter specified");
+}
+
+#[test]
+fn pruning_leaves_an_image_in_use_the_names_that_its_containers_know() {
+    let dir = tempfile::tempdir().expect("directory");
+    let engine = engine(dir.path());
+    let all = Filters::from_pairs([("dangling", "false".to_owned())]);
+    let only = Filters::default();
+    for (named, left) in [
+        ("used", &["used:latest"][..]),
+        ("used:2", &["used:2"]),
+        ("example.com/a/b:1", &["example.com/a/b:1"]),
+        ("ID", &["example.com/a/b:2"]),
+        ("gone:1", &["example.com/a/b:2"]),
+    ] {
+        let id = import(&engine, "used", b"1", &[]);
+        for (repository, tag) in [("used", "2"), ("example.com/a/b", "1"), ("example.com/a/b", "2")] {
+            engine.tag_image(&id, repository, tag).expect("tag");
+        }
+        let container = container_of(&engine, &id, if named == "ID" { &id } else { named });
+        engine.prune_images(&only).expect("dangling");
+        assert_eq!(tags(&engine, Filters::default()).len(), 4, "{named}");
+        let pruned = engine.prune_images(&all).expect("all");
+        assert_eq!(
+            (tags(&engine, Filters::default()), pruned.reclaimed),
+            (left.iter().map(|name| (*name).to_owned()).collect(), 0)
+        );
+        assert!(pruned.items.iter().all(|item| matches!(item, RemovedItem::Untagged(_))), "{:?}", pruned.items);
+        assert!(engine.prune_images(&all).expect("again").items.is_empty());
+        store::remove(engine.home(), &container, "", Durability::Process, || ()).expect("remove");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::image::meta::{Descriptor, ImageMeta};
 use crate::image::variants::Variant;
 use crate::image::{Result, Store};
+use crate::model::reference::Reference;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 use crate::state::store;
@@ -14,8 +15,20 @@ pub struct User {
     pub id: String,
     /// Its image's id.
     pub image_id: String,
+    /// What its creator called the image.
+    pub image: String,
     /// Whether its process exists.
     pub running: bool,
+}
+
+impl User {
+    /// Whether its creator called the image so. What is named by tag and digest has both names.
+    pub(super) fn named(&self, name: &Reference) -> bool {
+        Reference::parse(&self.image).is_ok_and(|whole| {
+            let tagged = whole.name() == name.name() && whole.tag().is_some() && whole.tag() == name.tag();
+            tagged || whole.lookup_key() == *name
+        })
+    }
 }
 
 /// A manifest of an image, and the containers that use it.
@@ -49,7 +62,7 @@ pub fn all(home: &Home) -> Result<Vec<User>> {
             let says_so = store::load_state(home, &id).is_ok_and(|state| state.is_running());
             // A container whose monitor was killed is not running, whatever its last record says.
             let running = says_so && Lock::is_held(&home.container(&id).monitor_lock()).unwrap_or(true);
-            Some(User { id, image_id: record.image_id, running })
+            Some(User { id, image_id: record.image_id, image: record.image, running })
         })
         .collect())
 }
