@@ -18,7 +18,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
 
-use crate::sys::netlink::{Protocol, Socket, messages};
+use crate::model::ports::Protocol;
+use crate::sys::netlink::{self, Socket, messages};
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -65,7 +66,7 @@ impl Links {
     /// # Errors
     /// Those of socket(2).
     pub fn here() -> io::Result<Self> {
-        Ok(Self { socket: Socket::open(Protocol::Route, 0)?, number: 0 })
+        Ok(Self { socket: Socket::open(netlink::Protocol::Route, 0)?, number: 0 })
     }
 
     /// Has the kernel do these things in their order, all in one go. Gives its answers to questions among them.
@@ -225,19 +226,37 @@ pub fn default_route(index: u32, gateway: IpAddr) -> Step {
     Step { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_REPLACE }
 }
 
-/// In this table every address is this host's own; what answers from none has this one.
+/// In this table every address is this host's own; what is sent from none has this one.
 pub fn everything_is_here(table: u8, source: IpAddr) -> Step {
+    Step { message: RouteNetlinkMessage::NewRoute(local(table, source, None)), flags: NLM_F_CREATE | NLM_F_REPLACE }
+}
+
+/// In this table an address is this host's own.
+pub fn is_here(table: u8, source: IpAddr, address: IpAddr) -> Step {
+    let message = RouteNetlinkMessage::NewRoute(local(table, source, Some(address)));
+    Step { message, flags: NLM_F_CREATE | NLM_F_REPLACE }
+}
+
+/// It is not any more.
+pub fn is_not_here(table: u8, source: IpAddr, address: IpAddr) -> Step {
+    Step { message: RouteNetlinkMessage::DelRoute(local(table, source, Some(address))), flags: 0 }
+}
+
+fn local(table: u8, source: IpAddr, address: Option<IpAddr>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: family(source),
+        destination_prefix_length: address.map_or(0, bits),
         table,
         protocol: RouteProtocol::Boot,
         scope: if source.is_ipv6() { RouteScope::Universe } else { RouteScope::Host },
         kind: RouteType::Local,
         ..RouteHeader::default()
     };
-    message.attributes = vec![RouteAttribute::Oif(LOOPBACK), RouteAttribute::PrefSource(RouteAddress::from(source))];
-    Step { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_REPLACE }
+    let attributes = [RouteAttribute::Oif(LOOPBACK), RouteAttribute::PrefSource(RouteAddress::from(source))];
+    let destination = address.map(|address| RouteAttribute::Destination(RouteAddress::from(address)));
+    message.attributes = destination.into_iter().chain(attributes).collect();
+    message
 }
 
 /// What has a better route than the default one takes that, before any other rule is asked.
@@ -245,10 +264,11 @@ pub fn neighbours_first(ipv6: bool) -> Step {
     rule(ipv6, 100, RouteHeader::RT_TABLE_MAIN, vec![RuleAttribute::SuppressPrefixLen(0)])
 }
 
-/// What comes from one of these ports of TCP is looked up in this table.
-pub fn tcp_from(ipv6: bool, (start, end): (u16, u16), table: u8) -> Step {
+/// What comes from one of these ports is looked up in this table.
+pub fn lookup_from(ipv6: bool, protocol: Protocol, (start, end): (u16, u16), table: u8) -> Step {
+    let protocol = if protocol == Protocol::Udp { IpProtocol::Udp } else { IpProtocol::Tcp };
     let ports = RuleAttribute::SourcePortRange(RulePortRange { start, end });
-    rule(ipv6, 101, table, vec![RuleAttribute::IpProtocol(IpProtocol::Tcp), ports])
+    rule(ipv6, 101, table, vec![RuleAttribute::IpProtocol(protocol), ports])
 }
 
 fn rule(ipv6: bool, priority: u32, table: u8, mut attributes: Vec<RuleAttribute>) -> Step {

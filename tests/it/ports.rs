@@ -412,3 +412,109 @@ fn a_container_with_ipv6_sees_clients_of_both_versions() {
         assert_eq!(line(&mut stream), seen);
     }
 }
+
+/// A server of datagrams that answers each with as whom its sender is seen. `send ADDRESS PORT` has it speak first.
+const ECHO_UDP: &str = "
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+s.bind(('::', 20053))
+print('ready', flush=True)
+while True:
+    data, a = s.recvfrom(65536)
+    if data.startswith(b'send '):
+        _, to, port = data.decode().split()
+        s.sendto(b'from inside', ('::ffff:' + to, int(port)))
+    else:
+        s.sendto(('%s %d ' % (a[0].removeprefix('::ffff:'), a[1])).encode() + data, a)
+";
+
+/// A client's socket at this address, which has the program's answers from the address that it asks only.
+fn datagrams(at: impl Into<SocketAddr>, to: impl Into<SocketAddr>) -> UdpSocket {
+    let socket = UdpSocket::bind(at.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(to.into()).unwrap();
+    socket
+}
+
+fn ask(socket: &UdpSocket, what: &str) -> String {
+    socket.send(what.as_bytes()).unwrap();
+    let mut buf = vec![0; 65536];
+    let len = socket.recv(&mut buf).unwrap();
+    String::from_utf8(buf[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn datagrams_find_their_way_back() {
+    let env = Env::with_busybox();
+    // One and the same port on both sides, and a client that has it, too.
+    let port = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    env.run_detached(&["--name", "box", "-p", &format!("{port}:20053/udp")], &["sleep", "1000"]);
+    let _server = serve(&env, "box", ECHO_UDP);
+    let own = own_address();
+    for (from, to) in [(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST), (own, own)] {
+        let client = datagrams((from, 0), (to, port));
+        let local = client.local_addr().unwrap();
+        let seen = if from == own { format!("{own} {} ", local.port()) } else { "127.0.0.1 ".to_owned() };
+        assert!(ask(&client, "a").starts_with(&seen));
+        assert!(ask(&client, "b").ends_with(" b"));
+        let large = "x".repeat(60_000);
+        assert!(ask(&client, &large).ends_with(&large));
+    }
+    // To another address of the host than the one it would choose: answers come from that.
+    let client = datagrams((Ipv4Addr::LOCALHOST, 0), (Ipv4Addr::new(127, 0, 0, 9), port));
+    assert!(ask(&client, "c").ends_with(" c"));
+    if has_ipv6() {
+        let client = datagrams(
+            "[::1]:0".parse::<SocketAddr>().unwrap(),
+            "[::1]:0"
+                .parse::<SocketAddr>()
+                .map(|mut to| {
+                    to.set_port(port);
+                    to
+                })
+                .unwrap(),
+        );
+        assert!(ask(&client, "d").starts_with("127.0.0.1 "));
+    }
+    // Many clients, each with its own answers.
+    let clients: Vec<UdpSocket> = (0..200).map(|_| datagrams((own, 0), (own, port))).collect();
+    for (n, client) in clients.iter().enumerate() {
+        client.send(n.to_string().as_bytes()).unwrap();
+        if n % 20 == 19 {
+            for (n, client) in clients.iter().enumerate().take(n + 1).skip(n - 19) {
+                let mut buf = [0; 100];
+                let len = client.recv(&mut buf).unwrap();
+                let seen = format!("{own} {} {n}", client.local_addr().unwrap().port());
+                assert_eq!(String::from_utf8_lossy(&buf[..len]), seen);
+            }
+        }
+    }
+    // The program speaks first, from the port that is published, to who is no client: it goes out.
+    let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
+    outside.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hosts = env.docker(["exec", "box", "grep", "host.docker.internal", "/etc/hosts"]).ok();
+    let host = hosts.split('\t').next().unwrap();
+    let teller = datagrams((Ipv4Addr::LOCALHOST, 0), (Ipv4Addr::LOCALHOST, port));
+    teller.send(format!("send {host} {}", outside.local_addr().unwrap().port()).as_bytes()).unwrap();
+    let mut buf = [0; 100];
+    let len = outside.recv(&mut buf).unwrap();
+    assert_eq!(&buf[..len], b"from inside");
+    // A client whose port is the program's.
+    env.run_detached(&["--name", "same", "-p", "127.0.0.1::20053/udp"], &["sleep", "1000"]);
+    let _second = serve(&env, "same", ECHO_UDP);
+    let to = published(&env, "same", "20053/udp");
+    assert!(ask(&datagrams((Ipv4Addr::LOCALHOST, 0), to), "e").ends_with(" e"));
+    // Containers, at their gateway.
+    env.docker(["network", "create", "aside"]).ok();
+    env.run_detached(&["--name", "other", "--network", "aside"], &["sleep", "1000"]);
+    let gateway = env.inspect("aside", "{{(index .IPAM.Config 0).Gateway}}");
+    let script = format!(
+        "import socket; c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.connect(('{gateway}', {port})); \
+         c.send(b'f'); print('ready', c.recv(100).decode(), flush=True)"
+    );
+    let other = serve(&env, "other", &script);
+    let seen = env.inspect("other", "{{.NetworkSettings.Networks.aside.IPAddress}}");
+    other.out.wait_for(&format!("ready {seen} "));
+    other.out.wait_for(" f\n");
+}

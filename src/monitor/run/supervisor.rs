@@ -99,6 +99,7 @@ impl Supervisor {
             Due::LastWords(at) => self.parts.execs.no_more_words(at, &mut self.parts.cx),
             Due::WayOut => self.parts.way_out.due(&mut self.parts.cx),
             Due::Ports => self.parts.life.ports.due(&mut self.parts.cx),
+            Due::Datagrams => self.parts.life.ports.datagrams_due(&mut self.parts.cx),
             Due::Expiry => {
                 if self.parts.cx.files.expire_execs(EXPIRY) {
                     self.parts.cx.timers.set(Due::Expiry, EXPIRY);

@@ -19,6 +19,8 @@ pub enum Due {
     WayOut,
     /// Connections to published ports are accepted again, after there was no descriptor left for one.
     Ports,
+    /// Clients of published ports of UDP are forgotten that have been silent for long.
+    Datagrams,
     /// Records of exec sessions that ended long ago go.
     Expiry,
 }

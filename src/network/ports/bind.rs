@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::sys::socket::sockopt;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
@@ -118,6 +119,11 @@ pub fn socket(protocol: Protocol, address: SocketAddr) -> io::Result<OwnedFd> {
     if protocol == Protocol::Udp {
         // No reuse of addresses: there it would hide that somebody else has the port.
         net::bind(&socket, &address)?;
+        // Which of the host's addresses a datagram is for: answers leave from that.
+        match address.is_ipv6() {
+            true => nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            false => nix::sys::socket::setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+        }
     } else {
         set_socket_reuseaddr(&socket, true)?;
         net::bind(&socket, &address)?;

@@ -13,6 +13,7 @@ mod wanted;
 
 pub use bind::{Listening, socket};
 pub use claims::give_back;
+pub use routes::Clients;
 pub(super) use routes::routes;
 pub use source::{Source, source};
 pub use wanted::unsupported;

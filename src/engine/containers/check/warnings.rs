@@ -58,9 +58,6 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
     if host.network_mode == "host" && published {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
-    if host.port_bindings.iter().flatten().any(|(port, _)| port.ends_with("/udp")) {
-        warnings.push("UDP ports are not forwarded yet".to_owned());
-    }
     warnings.extend(set_fields(&request.config, "", CONFIG_FIELDS));
     warnings.extend(set_fields(host, "HostConfig.", HOST_FIELDS));
     // These two have a value that means nothing: clients send it.

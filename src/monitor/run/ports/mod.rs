@@ -4,12 +4,14 @@
 //! onward       sockets in the container's namespaces, and as whom a client is seen
 //! connection   two sockets and their ends
 //! flow         one direction, through a pipe
+//! datagrams    UDP: clients, and what is said to and fro
 //! ```
 //!
 //! What is waited for is in a set of its own, which the monitor's set has as one member: ten thousand connections make
 //! no table of the monitor's larger. At rest a connection costs its two descriptors and a few words.
 
 mod connection;
+mod datagrams;
 mod flow;
 mod onward;
 
@@ -19,6 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use connection::{Connection, Side, State};
+use datagrams::Datagrams;
 use flow::Pipes;
 pub use onward::Onward;
 use rustix::io::Errno;
@@ -59,6 +62,7 @@ struct Slot {
 struct Open {
     epoll: Epoll,
     listeners: Vec<Listener>,
+    datagrams: Datagrams,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// How many connections there may be.
@@ -73,11 +77,15 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Ports(Option<Box<Open>>);
 
-/// What the set's members are, in the lower half of their tokens: behind the listeners come the connections' sockets.
-const CONNECTIONS: u64 = 1 << 31;
+/// What the set's members are, in the lower half of their tokens, beside their number.
+const KINDS: u64 = 7 << 29;
+const LISTENER: u64 = 0;
+const RECEIVER: u64 = 1 << 29;
+const PEER: u64 = 1 << 30;
+const CONNECTION: u64 = 1 << 31;
 
 fn tokens(at: usize, generation: u32) -> [u64; 2] {
-    let token = (u64::from(generation) << 32) | CONNECTIONS | ((at as u64) << 1);
+    let token = (u64::from(generation) << 32) | CONNECTION | ((at as u64) << 1);
     [token, token | 1]
 }
 
@@ -94,18 +102,23 @@ impl Ports {
             cx.files.complain(&format!("published ports do not answer at the gateways' addresses: {error}"));
             Vec::new()
         });
-        let tcp = published.into_iter().chain(at_gateways).filter(|one| one.bound.protocol == Protocol::Tcp);
-        let target = |one: &Listening| SocketAddr::new(one.target, one.bound.port);
-        let listeners: Vec<Listener> = tcp.map(|one| Listener { target: target(&one), socket: one.socket }).collect();
         let epoll = Epoll::new()?;
-        for (at, listener) in listeners.iter().enumerate() {
-            epoll.add(&listener.socket, at as u64, Interest::IN)?;
+        let (mut listeners, mut datagrams) = (Vec::new(), Datagrams::default());
+        for Listening { bound, target, socket } in published.into_iter().chain(at_gateways) {
+            let target = SocketAddr::new(target, bound.port);
+            if bound.protocol == Protocol::Udp {
+                epoll.add(&socket, RECEIVER | datagrams.count() as u64, Interest::IN)?;
+                datagrams.add(socket, target);
+            } else {
+                epoll.add(&socket, LISTENER | listeners.len() as u64, Interest::IN)?;
+                listeners.push(Listener { socket, target });
+            }
         }
         cx.watch.add(epoll.as_fd(), Role::Ports, Interest::IN)?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(limit.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
         let (slots, free, pipes, full) = (Vec::new(), Vec::new(), Pipes::default(), false);
-        self.0 = Some(Box::new(Open { epoll, listeners, slots, free, most, full, pipes, onward }));
+        self.0 = Some(Box::new(Open { epoll, listeners, datagrams, slots, free, most, full, pipes, onward }));
         Ok(())
     }
 
@@ -120,8 +133,11 @@ impl Ports {
                 break;
             }
             for &event in &ready {
-                match event.token & CONNECTIONS {
-                    0 => open.accept((event.token & 0xffff_ffff) as usize, cx),
+                let number = event.token & !KINDS & 0xffff_ffff;
+                match event.token & KINDS {
+                    LISTENER => open.accept(number as usize, cx),
+                    RECEIVER => open.receive(number as usize, cx),
+                    PEER => open.datagrams.answer(number as u32, &mut cx.io.input),
                     _ => open.connection_ready(event, cx),
                 }
             }
@@ -132,6 +148,15 @@ impl Ports {
     pub fn due(&mut self, cx: &mut Context) {
         if let Some(open) = &mut self.0 {
             open.accept_again(cx);
+        }
+    }
+
+    /// Some client by UDP may have been silent for too long.
+    pub fn datagrams_due(&mut self, cx: &mut Context) {
+        if let Some(open) = &mut self.0
+            && let Some(left) = open.datagrams.expire(&mut open.onward)
+        {
+            cx.timers.set(Due::Datagrams, left);
         }
     }
 
@@ -154,6 +179,7 @@ impl Ports {
     pub fn close(&mut self, cx: &mut Context) {
         let Some(mut open) = self.0.take() else { return };
         cx.timers.cancel(Due::Ports);
+        cx.timers.cancel(Due::Datagrams);
         cx.watch.remove(open.epoll.as_fd());
         open.listeners.clear();
         ports::give_back(&cx.files.home, &cx.files.id);
@@ -168,6 +194,17 @@ impl Ports {
 }
 
 impl Open {
+    fn receive(&mut self, at: usize, cx: &mut Context) {
+        let before = self.datagrams.has_peers();
+        let received = self.datagrams.receive(at, &mut self.onward, (&self.epoll, PEER), &mut cx.io.input);
+        if let Err(error) = received {
+            cx.files.complain(&format!("a datagram to a published port: {error}"));
+        }
+        if !before && self.datagrams.has_peers() {
+            cx.timers.set(Due::Datagrams, datagrams::SILENCE);
+        }
+    }
+
     fn accept(&mut self, at: usize, cx: &mut Context) {
         let Some(listener) = self.listeners.get(at) else { return };
         let target = listener.target;
@@ -212,7 +249,7 @@ impl Open {
     }
 
     fn connection_ready(&mut self, event: Ready, cx: &mut Context) {
-        let at = ((event.token & (CONNECTIONS - 1)) >> 1) as usize;
+        let at = ((event.token & (CONNECTION - 1)) >> 1) as usize;
         let side = if event.token & 1 == 0 { Side::Client } else { Side::Server };
         let Some(slot) = self.slots.get_mut(at).filter(|slot| u64::from(slot.generation) == event.token >> 32) else {
             return;

@@ -1,15 +1,16 @@
 //! The way to the container: sockets that are of its network namespace, or of that with the bridges, and used from here.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::model::networking::Endpoint;
+use crate::model::ports::Protocol;
 use crate::model::subnet::Subnet;
-use crate::network::ports::{self, Listening, Source, source};
+use crate::network::ports::{self, Clients, Listening, Source, source};
 use crate::sys::namespaces::in_network;
 use crate::sys::sockets;
 
@@ -27,11 +28,18 @@ enum Place {
     Hub,
 }
 
+/// A sort of sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sort {
+    place: Place,
+    protocol: Protocol,
+    ipv6: bool,
+}
+
 /// Sockets opened in advance: one visit to a namespace opens several.
 #[derive(Debug)]
 struct Stock {
-    place: Place,
-    ipv6: bool,
+    sort: Sort,
     sockets: Vec<OwnedFd>,
     /// How many the next visit opens.
     next: usize,
@@ -44,6 +52,8 @@ pub struct Onward {
     hub: OwnedFd,
     subnets: Vec<Subnet>,
     stocks: Vec<Stock>,
+    /// Opened with the first client by UDP.
+    clients: Option<Clients>,
 }
 
 impl Onward {
@@ -51,7 +61,7 @@ impl Onward {
     pub fn new(own: OwnedFd, hub: OwnedFd, endpoints: &[Endpoint]) -> Self {
         let placed = endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
         let subnets = placed.filter_map(|placed| Subnet::of(placed.address, placed.prefix)).collect();
-        Self { own, hub, subnets, stocks: Vec::new() }
+        Self { own, hub, subnets, stocks: Vec::new(), clients: None }
     }
 
     /// The sockets by which other containers reach these ports at the addresses of their gateways: what is published on
@@ -79,25 +89,73 @@ impl Onward {
     /// # Errors
     /// Those of the kernel.
     pub fn connect(&mut self, client: SocketAddr, target: SocketAddr) -> io::Result<OwnedFd> {
-        let seen_as = source(client, target.ip(), &self.subnets);
-        match seen_as {
-            Source::Client => {
-                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-                self.connect_as(client, target).or_else(|_| {
-                    // With that port it has a connection there, or the container listens on it.
-                    self.connect_as(SocketAddr::new(client.ip(), 0), target)
-                })
+        self.connect_by(Protocol::Tcp, client, target).map(|(socket, _)| socket)
+    }
+
+    /// The same for datagrams; and the client's address, if answers to it are kept inside until it is
+    /// [let go](Self::let_go). For a client on the loopback interface it is not connected: to whom the program's socket
+    /// gives its own address as it likes, it answers from the loopback address.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn connect_datagrams(
+        &mut self,
+        client: SocketAddr,
+        target: SocketAddr,
+    ) -> io::Result<(OwnedFd, Option<IpAddr>)> {
+        if let Source::Loopback(address) = source(client, target.ip(), &self.subnets) {
+            let sort = Sort { place: Place::Own, protocol: Protocol::Udp, ipv6: target.is_ipv6() };
+            let socket = self.socket(sort)?;
+            net::bind(&socket, &SocketAddr::new(address, 0))?;
+            return Ok((socket, None));
+        }
+        let (socket, seen_as) = self.connect_by(Protocol::Udp, client, target)?;
+        let kept = (seen_as == Source::Client).then(|| client.ip().to_canonical());
+        if let Some(client) = kept {
+            if self.clients.is_none() {
+                self.clients = Some(in_network(&self.own, Clients::here)?);
             }
-            Source::Loopback(address) => self.connect_as(SocketAddr::new(address, 0), target),
-            Source::Bridge => {
-                let socket = self.socket(Place::Hub, target.is_ipv6())?;
-                begin(&socket, target).map(|()| socket)
+            if let Some(clients) = &mut self.clients {
+                clients.keep(target.ip(), client)?;
             }
+        }
+        Ok((socket, kept))
+    }
+
+    /// A client by UDP is none any more.
+    pub fn let_go(&mut self, target: IpAddr, client: IpAddr) {
+        if let Some(clients) = &mut self.clients {
+            clients.let_go(target, client);
         }
     }
 
-    fn connect_as(&mut self, source: SocketAddr, target: SocketAddr) -> io::Result<OwnedFd> {
-        let socket = self.socket(Place::Own, target.is_ipv6())?;
+    fn connect_by(
+        &mut self,
+        protocol: Protocol,
+        client: SocketAddr,
+        target: SocketAddr,
+    ) -> io::Result<(OwnedFd, Source)> {
+        let ipv6 = target.is_ipv6();
+        let own = Sort { place: Place::Own, protocol, ipv6 };
+        let seen_as = source(client, target.ip(), &self.subnets);
+        let socket = match seen_as {
+            Source::Client => {
+                let address = client.ip().to_canonical();
+                self.connect_as(own, SocketAddr::new(address, client.port()), target)
+                    // With that port it has a connection there, or the container listens on it.
+                    .or_else(|_| self.connect_as(own, SocketAddr::new(address, 0), target))
+            }
+            Source::Loopback(address) => self.connect_as(own, SocketAddr::new(address, 0), target),
+            Source::Bridge => {
+                let socket = self.socket(Sort { place: Place::Hub, ..own })?;
+                begin(&socket, target).map(|()| socket)
+            }
+        };
+        Ok((socket?, seen_as))
+    }
+
+    fn connect_as(&mut self, sort: Sort, source: SocketAddr, target: SocketAddr) -> io::Result<OwnedFd> {
+        let socket = self.socket(sort)?;
         net::bind(&socket, &source)?;
         begin(&socket, target).map(|()| socket)
     }
@@ -107,28 +165,30 @@ impl Onward {
         self.stocks = Vec::new();
     }
 
-    fn socket(&mut self, place: Place, ipv6: bool) -> io::Result<OwnedFd> {
-        let at = self.stocks.iter().position(|stock| (stock.place, stock.ipv6) == (place, ipv6));
-        let at = at.unwrap_or_else(|| {
-            self.stocks.push(Stock { place, ipv6, sockets: Vec::new(), next: 1 });
+    fn socket(&mut self, sort: Sort) -> io::Result<OwnedFd> {
+        let at = self.stocks.iter().position(|stock| stock.sort == sort).unwrap_or_else(|| {
+            self.stocks.push(Stock { sort, sockets: Vec::new(), next: 1 });
             self.stocks.len() - 1
         });
         let stock = &mut self.stocks[at];
         if stock.sockets.is_empty() {
-            let namespace = if place == Place::Own { &self.own } else { &self.hub };
+            let namespace = if sort.place == Place::Own { &self.own } else { &self.hub };
             let count = stock.next;
             stock.next = (count * 2).min(MOST);
-            stock.sockets = in_network(namespace.as_fd(), || (0..count).map(|_| open(place, ipv6)).collect())?;
+            stock.sockets = in_network(namespace, || (0..count).map(|_| open(sort)).collect())?;
         }
         stock.sockets.pop().ok_or_else(|| io::ErrorKind::Other.into())
     }
 }
 
-/// In one of those namespaces.
-fn open(place: Place, ipv6: bool) -> io::Result<OwnedFd> {
+/// In its namespace.
+fn open(Sort { place, protocol, ipv6 }: Sort) -> io::Result<OwnedFd> {
     let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    sockets::limit_tries(&socket, TRIES)?;
+    let kind = if protocol == Protocol::Udp { SocketType::DGRAM } else { SocketType::STREAM };
+    let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    if protocol == Protocol::Tcp {
+        sockets::limit_tries(&socket, TRIES)?;
+    }
     if place == Place::Own {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockets::set_transparent(&socket, ipv6)?;
