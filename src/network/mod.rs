@@ -47,6 +47,7 @@ mod hub;
 mod lease;
 mod link;
 mod live;
+mod nft;
 mod plan;
 pub mod pool;
 pub mod ports;
