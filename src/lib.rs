@@ -28,7 +28,7 @@
 //! image           references, archives, blobs and layers, unpack, pull, push
 //! registry        speaks with registries: credentials, manifests, blobs; knows no store
 //! monitor         run (the supervisor) | client (talks to one) | protocol (the messages)
-//! network         networks, addresses, bridges, the way out, names in /etc
+//! network         networks, addresses, bridges, the way out, names and what is known of them
 //! runtime         from a root file system and a plan to a running process
 //! spec            pure: container record -> OCI runtime spec
 //! holder          the user's namespaces: join, create, hold

@@ -21,7 +21,7 @@ if [ -n "${PIERLESS_BLESS:-}" ]; then
     as_user=command
 fi
 # What a person sets by hand to change a test (rounds, seeds, seconds, which points).
-mapfile -t settings < <(env | grep -E '^(PIERLESS_(BLESS|CRASH_POINTS|FUZZ_.*|KILL_.*|TEST_KEEP)|RUST_TEST_THREADS)=' || true)
+mapfile -t settings < <(env | grep -E '^(PIERLESS_(BLESS|CRASH_POINTS|FUZZ_.*|KILL_.*|NAMES_.*|TEST_KEEP)|RUST_TEST_THREADS)=' || true)
 tree=$PWD
 cd "$stage/tree"
 "$as_user" setpriv --reuid pierless-test --regid pierless-test --init-groups --reset-env env \

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::or_default;
+use super::links::Link;
 
 /// The networks to connect a new container to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +82,7 @@ pub struct EndpointIpam {
 }
 
 /// A connection that a running container has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The network's name.
     pub network: String,
@@ -102,6 +103,9 @@ pub struct Endpoint {
     /// Its IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6: Option<Placed>,
+    /// Others in the network, under names of this one's choosing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
 }
 
 impl Endpoint {

@@ -3,6 +3,7 @@
 //! All calls block; those that may block for long ([`Request::Wait`], [`Request::Stop`]) can be split into
 //! [`Connection::ask`] and [`Connection::reply`] around waiting for the descriptor.
 
+use std::env;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -12,6 +13,7 @@ use super::protocol::{self, Attach, ExecStart, Failure, MAX_BYTES, Phase, Reply,
 use crate::holder;
 use crate::model::ErrorKind;
 use crate::model::networking::EndpointSettings;
+use crate::network::names::upstream;
 use crate::state::paths::Home;
 use crate::sys::fdpass;
 
@@ -368,6 +370,7 @@ fn spawn(home: &Home, id: &str) -> Result<Option<Connection>> {
         .env_clear()
         .env("PIERLESS_DATA", &home.data)
         .env("PIERLESS_RUN", &home.run)
+        .envs(env::var_os(upstream::VARIABLE).map(|path| (upstream::VARIABLE, path)))
         .stdin(theirs)
         .stdout(says)
         // By which the role knows that it was meant.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::error::{Error, Result};
 use super::hub::{self, Hub};
 use super::link::{self, LOOPBACK, Links, Pair, Step};
+use super::names::socket::{self, Sockets};
 use super::plan::{Plan, parse_mac};
 use super::ports;
 use super::record::Network;
@@ -23,8 +24,10 @@ pub struct Attached {
     pub namespace: OwnedFd,
     /// The user's network namespace, which it is connected to; to be kept open as long as the container runs.
     pub hub: OwnedFd,
-    /// Why there is no way out, if there is none.
-    pub stranded: Option<String>,
+    /// Where the container's resolver is asked, if there can be one.
+    pub resolver: Option<Sockets>,
+    /// What there should be and is not: a way out, a resolver.
+    pub troubles: Vec<String>,
 }
 
 /// Makes a network namespace for a container that has these ports of the host, and connects it, and waits until there is a
@@ -62,8 +65,11 @@ pub fn attach(home: &Home, plan: &Plan, ports: &[Bound]) -> Result<Attached> {
     }
     steps.extend(ports::routes(ports, leading.map(|leading| Some(leading?.1.address))));
     own.take(steps).map_err(Error::at("cannot configure the container's network"))?;
+    let resolver = socket::open();
     let waited = started.and_then(|()| if leads_out { awaited.wait(home, &mut hub.links) } else { Ok(()) });
-    Ok(Attached { namespace, hub: hub.namespace, stranded: waited.err().map(|err| err.to_string()) })
+    let unserved = resolver.as_ref().err().map(|err| format!("names are not resolved at {}: {err}", socket::ADDRESS));
+    let troubles = waited.err().map(|err| err.to_string()).into_iter().chain(unserved).collect();
+    Ok(Attached { namespace, hub: hub.namespace, resolver: resolver.ok(), troubles })
 }
 
 /// The number of a connection's interface: behind the loopback interface, the only one of a new namespace.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::FileExt;
 
 use super::error::{Error, Result};
+use super::names::upstream;
 use super::plan::is_network;
-use super::{resolvers, way_out};
+use super::{resolv_conf, way_out};
 use crate::model::networking::Endpoint;
 use crate::state;
 use crate::state::atomic::{self, Durability};
@@ -34,16 +35,25 @@ pub fn write(home: &Home, record: &ContainerRecord, endpoints: &[Endpoint]) -> R
     let files = [
         ("hostname", format!("{}\n", record.config.hostname)),
         ("hosts", hosts(record, endpoints, host.as_deref())?),
-        ("resolv.conf", resolv_conf(record, &host_file("/etc/resolv.conf"))),
+        ("resolv.conf", resolv_conf::text(record, endpoints, &upstream::host_text(), true)),
     ];
-    for (name, text) in files {
-        // World-readable whatever the umask: the container's user may be another one.
-        let path = paths.etc(name);
-        atomic::write(&path, text.as_bytes(), Durability::Process)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        fs::set_permissions(&path, mode).map_err(state::Error::at(&path))?;
-    }
-    Ok(())
+    files.iter().try_for_each(|(name, text)| place(home, record, name, text))
+}
+
+/// Writes the one that a container needs which has no resolver of its own.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_unserved(home: &Home, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<()> {
+    place(home, record, "resolv.conf", &resolv_conf::text(record, endpoints, &upstream::host_text(), false))
+}
+
+fn place(home: &Home, record: &ContainerRecord, name: &str, text: &str) -> Result<()> {
+    // World-readable whatever the umask: the container's user may be another one.
+    let path = home.container(&record.id).etc(name);
+    atomic::write(&path, text.as_bytes(), Durability::Process)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    Ok(fs::set_permissions(&path, mode).map_err(state::Error::at(&path))?)
 }
 
 /// A container in another one's network has the other one's files.
@@ -59,7 +69,7 @@ fn share(home: &Home, record: &ContainerRecord, other: &str) -> Result<()> {
 }
 
 /// The name by which programs reach the host, as Docker's desktop edition has it.
-const HOST: &str = "host.docker.internal";
+pub(super) const HOST: &str = "host.docker.internal";
 
 /// `host` is the text of the host's own file, if the container has the host's network.
 fn hosts(record: &ContainerRecord, endpoints: &[Endpoint], host: Option<&str>) -> Result<String> {
@@ -152,58 +162,10 @@ fn change_hosts(home: &Home, record: &ContainerRecord, change: impl FnOnce(&str)
 /// What a file of names has at most that is changed, in bytes.
 const MOST_HOSTS: u64 = 1 << 20;
 
-fn resolv_conf(record: &ContainerRecord, host: &str) -> String {
-    let config = &record.host_config;
-    let leads_out = is_network(&config.network_mode);
-    let words = |key: &str| resolvers::words(host, key);
-    let own = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
-    let or = |list: Option<Vec<String>>, key: &str| {
-        list.unwrap_or_else(|| words(key).into_iter().map(str::to_owned).collect())
-    };
-    let mut text = String::new();
-    let servers = match own(&config.dns) {
-        Some(servers) => servers,
-        None if leads_out => match resolvers::reachable(host) {
-            // They are asked through the way out.
-            none if none.is_empty() => vec![way_out::RESOLVER.to_string()],
-            servers => servers.into_iter().map(str::to_owned).collect(),
-        },
-        None => words("nameserver").into_iter().map(str::to_owned).collect(),
-    };
-    for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    let search = or(own(&config.dns_search), "search");
-    // A lone dot asks for no search domain at all.
-    if !search.is_empty() && search != ["."] {
-        text.push_str(&format!("search {}\n", search.join(" ")));
-    }
-    let options = or(own(&config.dns_options), "options");
-    if !options.is_empty() {
-        text.push_str(&format!("options {}\n", options.join(" ")));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::networking::Placed;
-
-    #[test]
-    fn the_request_goes_before_the_host() {
-        let mut record = ContainerRecord::default();
-        let host = "# comment\nnameserver 10.0.0.1\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n";
-        let rest = "search a b\noptions ndots:2\n";
-        assert_eq!(resolv_conf(&record, host), format!("nameserver 10.0.0.1\n{rest}"));
-        let only_local = "nameserver 127.0.0.53\nnameserver ::1\n";
-        assert_eq!(resolv_conf(&record, only_local), "nameserver 169.254.2.3\n");
-        record.host_config.network_mode = "host".into();
-        assert_eq!(resolv_conf(&record, only_local), only_local);
-        record.host_config.dns = Some(vec!["1.1.1.1".into()]);
-        record.host_config.dns_search = Some(vec![".".into()]);
-        assert_eq!(resolv_conf(&record, host), "nameserver 1.1.1.1\noptions ndots:2\n");
-    }
 
     #[test]
     fn hosts_are_lines() {
@@ -219,7 +181,7 @@ mod tests {
             mac: String::new(),
             gw_priority: 0,
             v4: Some(placed),
-            v6: None,
+            ..Endpoint::default()
         };
         let text = hosts(&record, &[endpoint], None).expect("fine");
         let end = "10.1.2.3\tdb\n::2\tsix\n169.254.2.2\tup\n169.254.2.2\thost.docker.internal\n172.17.0.2\tweb\n";

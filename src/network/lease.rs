@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
+use super::names::published;
 use super::record::{Network, Pool};
 use crate::model::ids::is_full_id;
 use crate::model::subnet::Subnet;
@@ -128,10 +129,11 @@ pub fn owners(home: &Home, network: &str) -> Vec<String> {
 
 /// Gives back an address that a container has.
 pub fn give_back(home: &Home, network: &str, address: IpAddr, owner: &str) {
-    let link = dir(home, network).join(address.to_string());
     // Nobody else can have it while its owner lives.
-    if fs::read_link(&link).is_ok_and(|has| has == Path::new(owner)) {
-        let _ = fs::remove_file(link);
+    if is_of(home, network, address, owner) {
+        let dir = dir(home, network);
+        published::withdraw(&dir, address);
+        let _ = fs::remove_file(dir.join(address.to_string()));
     }
 }
 
@@ -152,6 +154,11 @@ pub fn give_back_everywhere(home: &Home, owner: &str) {
     let entries = fs::read_dir(home.live_networks()).into_iter().flatten().flatten();
     let networks = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_full_id(name));
     networks.for_each(|network| give_back_all(home, &network, owner));
+}
+
+/// Whether a container has an address.
+pub fn is_of(home: &Home, network: &str, address: IpAddr, owner: &str) -> bool {
+    fs::read_link(dir(home, network).join(address.to_string())).is_ok_and(|has| has == Path::new(owner))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn connect(home: &Home, side: &Side<'_>, network: &str, asked: &EndpointSett
     let (mut own, mut hub) = enter(side)?;
     let awaited = way_out::Awaited::new(&mut hub.links)?;
     let interface = free_name(&mut own)?;
-    let endpoint = endpoint(home, &network, &side.record.id, asked, interface, id)?;
+    let endpoint = endpoint(home, &network, side.record, asked, interface, id)?;
     let mut made = || -> Result<()> {
         let bridge = hub.bridge(home, &network)?;
         make_pair(&mut hub, &network, &endpoint, bridge, 0, side.own.as_fd())?;

@@ -12,6 +12,8 @@
 //! | the way out | a starter, or a monitor that sees it end ([`way_out`]) | with the holder |
 //! | sockets for published ports | a container's starter; its monitor has them ([`ports`]) | with the container, or its monitor |
 //! | a lease | a container's starter ([`lease`]) | with its monitor's lock; its file at the next end or need |
+//! | a container's names | its starter, with its lease ([`names`]) | with it |
+//! | its resolver | its starter makes the sockets, its monitor answers | with it |
 //! | a veth, addresses, routes | a container's starter ([`attach`]), or a child of its monitor's ([`live`]) | with the container's network namespace |
 //!
 //! A start needs no `nft`, no `ip` and no API process. The container's network namespace is made and configured before the
@@ -26,6 +28,7 @@
 //! run/networks/<id>/<address>     a lease: a link to the id of the container that has it
 //! run/ports.lock                  held while ports of the host are taken: for microseconds
 //! run/containers/<id>/ports       which ports of the host a container has, for those in whose way it is
+//! run/networks/<id>/names/        what containers are called there, see [`names`]
 //! run/networks/way-out            locked by the way out for as long as it lives, with its process id in it
 //! run/networks/way-out.log        what it complained of
 //! ```
@@ -47,11 +50,13 @@ mod hub;
 mod lease;
 mod link;
 mod live;
+pub mod names;
 mod nft;
 mod plan;
 pub mod pool;
 pub mod ports;
 pub mod record;
+mod resolv_conf;
 mod resolvers;
 pub mod store;
 mod told;
@@ -62,5 +67,5 @@ pub use error::Error;
 pub use hub::clear;
 pub use lease::{forget, give_back_all, give_back_everywhere, lock, owners};
 pub use live::{Side, connect, disconnect};
-pub use plan::{Plan, is_network, plan, release};
+pub use plan::{Plan, is_network, plan, release, rename, withdraw};
 pub use told::events;

@@ -4,9 +4,11 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::error::{Error, Result};
+use super::names::published;
 use super::record::Network;
 use super::{hub, lease, store};
 use crate::model::ids::random_id;
+use crate::model::links::{self, Link};
 use crate::model::networking::{Endpoint, EndpointSettings, Placed};
 use crate::state::container::ContainerRecord;
 use crate::state::paths::Home;
@@ -47,9 +49,8 @@ pub fn plan(home: &Home, record: &ContainerRecord) -> Result<Option<Plan>> {
     let mut connections = Vec::new();
     for (name, settings) in connections_of(record) {
         let interface = format!("eth{}", connections.len());
-        let made = store::find(home, id_or_name(&name, &settings)).and_then(|network| {
-            Ok((endpoint(home, &network, &record.id, &settings, interface, random_id())?, network))
-        });
+        let made = store::find(home, id_or_name(&name, &settings))
+            .and_then(|network| Ok((endpoint(home, &network, record, &settings, interface, random_id())?, network)));
         match made {
             Ok((endpoint, network)) => connections.push((network, endpoint)),
             Err(err) => {
@@ -76,15 +77,16 @@ fn connections_of(record: &ContainerRecord) -> Vec<(String, EndpointSettings)> {
     asked
 }
 
-/// A connection of this id with its addresses taken.
+/// A connection of this id with its addresses taken, and named.
 pub(super) fn endpoint(
     home: &Home,
     network: &Network,
-    owner: &str,
+    record: &ContainerRecord,
     asked: &EndpointSettings,
     interface: String,
     id: String,
 ) -> Result<Endpoint> {
+    let owner = record.id.as_str();
     let ipam = asked.ipam_config.clone().unwrap_or_default();
     let mut made = Endpoint {
         network: network.name.clone(),
@@ -95,6 +97,7 @@ pub(super) fn endpoint(
         gw_priority: asked.gw_priority,
         v4: None,
         v6: None,
+        links: links(record, network, asked),
     };
     let _lock = lease::lock(home, &network.id)?;
     // Its removal takes the same lock.
@@ -116,7 +119,57 @@ pub(super) fn endpoint(
         "" => mac_text(made.v4.or(made.v6).map_or([2, 0x42, 0, 0, 0, 2], |placed| hub::mac(placed.address))),
         asked => asked.to_owned(),
     };
-    Ok(made)
+    match publish(home, record, asked, &made) {
+        Err(err) => {
+            release(home, owner, &[made]);
+            Err(err)
+        }
+        Ok(()) => Ok(made),
+    }
+}
+
+/// Whom a connection is linked to. Links that are asked for with no network are those of the network mode.
+fn links(record: &ContainerRecord, network: &Network, asked: &EndpointSettings) -> Vec<Link> {
+    let mode = record.host_config.network_mode.as_str();
+    let own = record.host_config.links.as_ref().filter(|_| [&network.name, &network.id].iter().any(|of| *of == mode));
+    let all = asked.links.iter().chain(own).flatten();
+    all.filter_map(|text| links::parse(text).ok()).collect()
+}
+
+/// Gives the addresses of a connection their names. The caller holds the network's lock.
+fn publish(home: &Home, record: &ContainerRecord, asked: &EndpointSettings, endpoint: &Endpoint) -> Result<()> {
+    let names = record.dns_names(asked);
+    for placed in [endpoint.v4, endpoint.v6].into_iter().flatten() {
+        published::publish(&lease::dir(home, &endpoint.network_id), placed.address, &record.id, &names)?;
+    }
+    Ok(())
+}
+
+/// A container that has these connections has got another name: it is found by that, and not by the one before.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rename(home: &Home, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<()> {
+    let nothing = EndpointSettings::default();
+    for endpoint in endpoints {
+        let _lock = lease::lock(home, &endpoint.network_id)?;
+        let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
+        // Else it has just ended, and what it had is another one's.
+        if placed.clone().all(|placed| lease::is_of(home, &endpoint.network_id, placed.address, &record.id)) {
+            let asked = record.endpoints.get(&endpoint.network).unwrap_or(&nothing);
+            publish(home, record, asked, endpoint)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes all names from these connections: nobody finds them any more.
+pub fn withdraw(home: &Home, endpoints: &[Endpoint]) {
+    for endpoint in endpoints {
+        for placed in [endpoint.v4, endpoint.v6].into_iter().flatten() {
+            published::withdraw(&lease::dir(home, &endpoint.network_id), placed.address);
+        }
+    }
 }
 
 fn place(home: &Home, network: &Network, owner: &str, ipv6: bool, wanted: Option<IpAddr>) -> Result<Placed> {
@@ -126,7 +179,7 @@ fn place(home: &Home, network: &Network, owner: &str, ipv6: bool, wanted: Option
     Ok(Placed { address, prefix: subnet.prefix(), gateway })
 }
 
-/// Gives a container's addresses back.
+/// Gives a container's addresses back, with their names.
 pub fn release(home: &Home, owner: &str, endpoints: &[Endpoint]) {
     for endpoint in endpoints {
         for placed in [endpoint.v4, endpoint.v6].into_iter().flatten() {

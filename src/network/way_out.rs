@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
 use super::link::Links;
+use super::names::upstream;
 use super::resolvers;
 use crate::holder::{self, Found};
 use crate::state;
@@ -115,7 +116,7 @@ fn become_way_out(file: &File, log: &File, program: &Path, holder: i32) -> i32 {
         "none",
     ];
     // Only where it is needed: what a resolver answers to others then seems to come from this address, too.
-    if resolvers::reachable(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()).is_empty() {
+    if resolvers::reachable(&upstream::host_text()).is_empty() {
         args.extend(["--dns-forward", &resolver]);
     }
     if !holder::is_rootless() {

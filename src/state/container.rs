@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::ContainerConfig;
 use crate::model::host_config::HostConfig;
+use crate::model::ids::short;
 use crate::model::networking::{Endpoint, EndpointSettings};
 use crate::model::ports::Bound;
 use crate::model::settings::Settings;
@@ -74,6 +75,19 @@ impl ContainerRecord {
             Some(settings) => Ok(Cow::Borrowed(settings)),
             None => Settings::read(&self.config, &self.host_config).map(Cow::Owned),
         }
+    }
+
+    /// What it is called in a network that it is connected to so: its own name first, each once, as dockerd has it.
+    pub fn dns_names(&self, connection: &EndpointSettings) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let more = connection.aliases.iter().flatten().map(String::as_str);
+        for name in [self.name.as_str()].into_iter().chain(more).chain([short(&self.id), self.config.hostname.as_str()])
+        {
+            if !name.is_empty() && !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
     }
 
     /// The attributes of this container's events: its labels, image and name.

@@ -65,8 +65,12 @@ impl Env {
     /// With an API process and the image `busybox`.
     pub fn with_busybox() -> Env {
         let env = Env::new();
-        env.docker(["load", "-q", "-i", fixtures::busybox().to_str().unwrap()]).ok();
+        env.load_busybox();
         env
+    }
+
+    pub fn load_busybox(&self) {
+        self.docker(["load", "-q", "-i", fixtures::busybox().to_str().unwrap()]).ok();
     }
 
     pub fn base(&self) -> &Path {
@@ -91,6 +95,11 @@ impl Env {
         self.run_dir().join("docker.sock")
     }
 
+    /// What takes the place of the host's own file, if it is made before the first container is started.
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.base.join("resolv.conf")
+    }
+
     /// A command in this test's environment: its own home and runtime directory, and nothing of the caller's.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -104,6 +113,9 @@ impl Env {
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .env("RUST_BACKTRACE", "1")
             .current_dir(self.home());
+        if self.resolv_conf().exists() {
+            command.env("PIERLESS_RESOLV_CONF", self.resolv_conf());
+        }
         command
     }
 

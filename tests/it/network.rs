@@ -36,7 +36,7 @@ fn addresses_in_use(env: &Env) -> Vec<String> {
         fs::read_dir(env.run_dir().join("networks")).unwrap().flatten().filter(|entry| entry.path().is_dir());
     let leases = networks.flat_map(|network| fs::read_dir(network.path()).unwrap().flatten());
     let names = leases.map(|lease| lease.file_name().into_string().unwrap());
-    names.filter(|name| name != "lock").collect()
+    names.filter(|name| name != "lock" && name != "names").collect()
 }
 
 /// The ends of containers' interfaces in the user's network namespace.

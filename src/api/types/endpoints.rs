@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::engine::containers::View;
 use crate::engine::networks::{BRIDGE_ID, HOST_ID, NONE_ID, is_predefined};
 use crate::model::host_config::{PortBinding, PortMap};
-use crate::model::ids::short;
 use crate::model::networking::{EndpointSettings, Placed};
 
 /// A container's networks.
@@ -147,14 +146,7 @@ fn networks_of(view: &View) -> BTreeMap<String, EndpointSettings> {
     }
     let record = &view.record;
     for (_, settings) in networks.iter_mut().filter(|(name, _)| !is_predefined(name)) {
-        let mut names = vec![record.name.clone()];
-        let more = settings.aliases.iter().flatten().map(String::as_str);
-        for name in more.chain([short(&record.id), record.config.hostname.as_str()]) {
-            if !name.is_empty() && !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
-            }
-        }
-        settings.dns_names = Some(names);
+        settings.dns_names = Some(record.dns_names(settings));
     }
     if view.state.started_at == 0 {
         // As dockerd has it: a container is connected by its first start.

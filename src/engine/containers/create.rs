@@ -15,6 +15,7 @@ use crate::model::ids::{random_id, short};
 use crate::model::mounting::clean;
 use crate::model::names::{is_valid_name, random_name};
 use crate::model::time;
+use crate::network;
 use crate::spec;
 use crate::spec::security::{self, Security};
 use crate::state::atomic::Durability;
@@ -193,6 +194,11 @@ impl Engine {
             other => other?,
         }
         store::sync_removal(&self.home)?;
+        if let Ok(state) = store::load_state(&self.home, &id)
+            && let Err(err) = network::rename(&self.home, &record, &state.endpoints)
+        {
+            tracing::warn!(container = %id, "it is not found by its new name: {err}");
+        }
         self.emit(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::launch::{Launched, Launcher, Network, Refusal, Started, Stdio};
+use super::launch::{Launched, Launcher, Network, Refusal, Resolver, Started, Stdio};
 use super::plan;
 use crate::holder::Entered;
 use crate::model::mounting::MountPoint;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
+use crate::network::names::Terms;
 use crate::network::{self, Plan, ports};
 use crate::runtime::{self, Exec, Start, StartError, StartErrorKind};
 use crate::state::container::ContainerRecord;
@@ -97,7 +98,11 @@ impl Container {
             let attached = network::attach(&self.home, plan, &bound).map_err(no_network)?;
             network.own = Some(attached.namespace.try_clone().map_err(Refusal::system)?);
             prepared.namespaces.network = Some(attached.namespace);
-            (network.hub, network.stranded) = (Some(attached.hub), attached.stranded);
+            (network.hub, network.troubles) = (Some(attached.hub), attached.troubles);
+            network.resolver = attached.resolver.map(|sockets| Resolver { sockets, terms: Terms::of(record) });
+            if network.resolver.is_none() {
+                network::etc::write_unserved(&self.home, record, &network.endpoints).map_err(Refusal::system)?;
+            }
         }
         let start = Start {
             root: prepared.root,

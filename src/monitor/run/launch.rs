@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::networking::Endpoint;
 use crate::model::ports::Bound;
 use crate::monitor::protocol::{self, Failure};
+use crate::network::names::{Sockets, Terms};
 use crate::network::ports::Listening;
 pub use crate::runtime::{Started, Stdio};
 use crate::state::exec::ExecRecord;
@@ -63,10 +64,21 @@ pub struct Network {
     pub hub: Option<OwnedFd>,
     /// Its own network namespace, if it has one that is connected.
     pub own: Option<OwnedFd>,
-    /// Why it has no way out, if it should have one.
-    pub stranded: Option<String>,
     /// The host's sockets for its published ports.
     pub published: Vec<Listening>,
+    /// What its resolver is made of.
+    pub resolver: Option<Resolver>,
+    /// What it should have and has not, for a person.
+    pub troubles: Vec<String>,
+}
+
+/// What a container's resolver is made of.
+#[derive(Debug)]
+pub struct Resolver {
+    /// Where it is asked.
+    pub sockets: Sockets,
+    /// What it knows of the container.
+    pub terms: Terms,
 }
 
 /// An OCI runtime. All but [`Launcher::delete`] is called in a starter.
@@ -103,16 +115,20 @@ const SOCKETS: &[u8] = b"sockets";
 const REPORT: usize = 64 * 1024;
 
 /// The descriptors that a report brings, in their order.
-fn parts(launched: &Launched) -> [&Option<OwnedFd>; PARTS] {
+fn parts(launched: &Launched) -> [Option<BorrowedFd<'_>>; PARTS] {
     let (started, network) = (&launched.started, &launched.network);
-    [&started.terminal, &started.rootfs, &started.mounts, &network.hub, &network.own]
+    let own = [&started.terminal, &started.rootfs, &started.mounts, &network.hub, &network.own];
+    let [terminal, rootfs, mounts, hub, own] = own.map(|fd| fd.as_ref().map(AsFd::as_fd));
+    let sockets = network.resolver.as_ref().map(|resolver| &resolver.sockets);
+    let [udp, tcp] = [sockets.map(|sockets| sockets.udp.as_fd()), sockets.map(|sockets| sockets.tcp.as_fd())];
+    [terminal, rootfs, mounts, hub, own, udp, tcp]
 }
 
 /// How many there may be.
-const PARTS: usize = 5;
+const PARTS: usize = 7;
 
-/// A report: the process, which descriptors come with it, its connections, and why they lead nowhere.
-type Report = (i32, [bool; PARTS], Vec<Endpoint>, Option<String>);
+/// A report: the process, which descriptors come with it, its connections, what its resolver knows, what is missing.
+type Report = (i32, [bool; PARTS], Vec<Endpoint>, Option<Terms>, Vec<String>);
 
 /// Hands over the sockets for published ports, of which there may be many.
 fn pass(socket: &OwnedFd, published: &[Listening]) -> io::Result<()> {
@@ -184,14 +200,15 @@ impl Starter {
             let _ = asked.get() || wanted();
             let message: Result<Report, _> = match &result {
                 Ok(launched) => {
-                    let (network, there) = (&launched.network, parts(launched).map(Option::is_some));
-                    Ok((launched.started.pid, there, network.endpoints.clone(), network.stranded.clone()))
+                    let (network, there) = (&launched.network, parts(launched).map(|fd| fd.is_some()));
+                    let terms = network.resolver.as_ref().map(|resolver| resolver.terms.clone());
+                    let (endpoints, troubles) = (network.endpoints.clone(), network.troubles.clone());
+                    Ok((launched.started.pid, there, endpoints, terms, troubles))
                 }
                 Err(refusal) => Err(refusal.clone()),
             };
             let passed = result.iter().try_for_each(|launched| pass(&theirs, &launched.network.published));
-            let fds = result.iter().flat_map(parts).flatten();
-            let fds: Vec<_> = fds.map(AsFd::as_fd).collect();
+            let fds: Vec<_> = result.iter().flat_map(parts).flatten().collect();
             let sent = passed.and_then(|()| fdpass::send(&theirs, &[&protocol::encode(&message)], &fds));
             if let Ok((pid, ..)) = message
                 && !(sent.is_ok() && fdpass::recv(&theirs, &mut [0; 8]).is_ok_and(|got| got.len == NOTED.len()))
@@ -224,15 +241,17 @@ impl Starter {
             published.extend(some.map(|((bound, target), socket)| Listening { bound, target, socket }));
         };
         let report = protocol::parse::<Result<Report, Refusal>>(&buf[..got.len]);
-        let (pid, there, endpoints, stranded) = match report {
+        let (pid, there, endpoints, terms, troubles) = match report {
             Ok((Ok(started), _)) => started,
             Ok((Err(refusal), _)) => return Some(Err(refusal)),
             Err(error) => return Some(Err(Refusal::system(error))),
         };
         let mut fds = got.fds.into_iter();
-        let [terminal, rootfs, mounts, hub, own] = there.map(|there| if there { fds.next() } else { None });
+        let [terminal, rootfs, mounts, hub, own, udp, tcp] = there.map(|there| if there { fds.next() } else { None });
         let started = Started { pid, terminal, rootfs, mounts };
-        Some(Ok(Launched { started, network: Network { endpoints, hub, own, stranded, published } }))
+        let sockets = udp.zip(tcp).map(|(udp, tcp)| Sockets { udp, tcp });
+        let resolver = sockets.zip(terms).map(|(sockets, terms)| Resolver { sockets, terms });
+        Some(Ok(Launched { started, network: Network { endpoints, hub, own, published, resolver, troubles } }))
     }
 
     /// Tells it that what it started has been committed.

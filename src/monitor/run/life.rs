@@ -5,13 +5,13 @@
 //! process that looks can finish.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::context::Context;
 use super::door::{Door, Waits};
 use super::execs::{Execs, FIRST};
-use super::launch::{Launched, Launcher, Refusal, Starter};
+use super::launch::{Launched, Launcher, Refusal, Resolver, Starter};
 use super::log::JsonLog;
 use super::ports::{Onward, Ports};
 use super::settings::Settings;
@@ -87,15 +87,17 @@ pub struct Life {
     hub: Option<OwnedFd>,
     /// Its own network namespace, where what is done for it at its side of the network is done.
     own_network: Option<OwnedFd>,
+    /// What its resolver is made of, until that is.
+    resolver: Option<Resolver>,
 }
 
 impl Life {
     /// That of a container that does not run.
     pub fn new(settings: Settings, launcher: Box<dyn Launcher>, state: StateRecord) -> Self {
         let streams = Streams::new(MAIN, settings.shape());
-        let (rootfs, mounts, hub, own_network) = (None, None, None, None);
+        let (rootfs, mounts, hub, own_network, resolver) = (None, None, None, None, None);
         let (phase, stop_told, ports) = (Phase::Created, false, Ports::default());
-        Self { settings, launcher, streams, ports, phase, state, rootfs, mounts, hub, own_network, stop_told }
+        Self { settings, launcher, streams, ports, phase, state, rootfs, mounts, hub, own_network, resolver, stop_told }
     }
 
     /// Where it is.
@@ -135,6 +137,16 @@ impl Life {
             self.state.endpoints = before;
         }
         saved
+    }
+
+    /// Its own network namespace, if it is connected.
+    pub fn own_network(&self) -> Option<BorrowedFd<'_>> {
+        self.own_network.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What its resolver is made of, once it runs.
+    pub fn take_resolver(&mut self) -> Option<Resolver> {
+        self.pid().and_then(|_| self.resolver.take())
     }
 
     /// Its starter, if that works.
@@ -219,10 +231,8 @@ impl Life {
         let Launched { started, network } = launched;
         let pid = started.pid;
         (self.rootfs, self.mounts) = (started.rootfs, started.mounts);
-        (self.hub, self.own_network) = (network.hub, network.own);
-        if let Some(why) = network.stranded {
-            cx.files.complain(&why);
-        }
+        (self.hub, self.own_network, self.resolver) = (network.hub, network.own, network.resolver);
+        network.troubles.iter().for_each(|why| cx.files.complain(why));
         if let Some(master) = started.terminal
             && let Err(error) = self.streams.take_terminal(master, &mut cx.watch)
         {
@@ -303,6 +313,8 @@ impl Life {
         self.state.exits += 1;
         let endpoints = std::mem::take(&mut self.state.endpoints);
         self.state.ports.clear();
+        // Nobody who sees the end finds its names.
+        network::withdraw(&cx.files.home, &endpoints);
         // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 

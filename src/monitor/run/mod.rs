@@ -15,12 +15,13 @@
 //! networks     its connections, changed while it runs
 //! way_out      its network's way to the world
 //! ports        its published ports, and the connections to them
+//! names        its resolver
 //! door         monitor.sock, who is connected and what each waits for
 //! streams      a process's output and input, the clients attached to it, its log
 //! context      what all parts use: files, watched descriptors, deadlines, buffers
 //! ```
 //!
-//! A thing with descriptors that lives as long as the container does (its names, its published ports, its health) is a
+//! A thing with descriptors that lives as long as the container does (its published ports, its health) is a
 //! part beside `execs`: a [`watch::Role`] says which of its descriptors is ready, a [`timers::Due`] what it waits for,
 //! and `life` begins it in a start and ends it in an end.
 
@@ -36,6 +37,7 @@ mod input;
 pub mod launch;
 mod life;
 mod log;
+mod names;
 mod networks;
 mod parts;
 mod plan;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::door::Door;
 use super::execs::Execs;
 use super::life::Life;
+use super::names::Names;
 use super::networks::Networks;
 use super::way_out::WayOut;
 
@@ -22,4 +23,6 @@ pub struct Parts {
     pub networks: Networks,
     /// Its network's way out.
     pub way_out: WayOut,
+    /// Its resolver.
+    pub names: Names,
 }

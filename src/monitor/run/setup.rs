@@ -13,6 +13,7 @@ use super::execs::Execs;
 use super::files::{Files, complain};
 use super::launch::Launcher;
 use super::life::Life;
+use super::names::Names;
 use super::networks::Networks;
 use super::parts::Parts;
 use super::settings::Settings;
@@ -131,7 +132,8 @@ fn prepare(
     }
     let life = Life::new(Settings::of(&record), launcher, state);
     let (execs, networks, way_out) = (Execs::default(), Networks::default(), WayOut::default());
-    Supervisor::new(Parts { cx, door, life, execs, networks, way_out }).map(Some)
+    let names = Names::default();
+    Supervisor::new(Parts { cx, door, life, execs, networks, way_out, names }).map(Some)
 }
 
 /// The lock; none if its holder listens. One that has it and does not listen is about to end: that is waited for.

@@ -100,6 +100,10 @@ impl Supervisor {
             Due::WayOut => self.parts.way_out.due(&mut self.parts.cx),
             Due::Ports => self.parts.life.ports.due(&mut self.parts.cx),
             Due::Datagrams => self.parts.life.ports.datagrams_due(&mut self.parts.cx),
+            Due::Names => {
+                let Parts { names, life, cx, .. } = &mut self.parts;
+                names.due(life, cx);
+            }
             Due::Expiry => {
                 if self.parts.cx.files.expire_execs(EXPIRY) {
                     self.parts.cx.timers.set(Due::Expiry, EXPIRY);
@@ -137,6 +141,10 @@ impl Supervisor {
             Role::WayOut if self.parts.life.leads_out() => self.parts.way_out.ready(&mut self.parts.cx),
             Role::WayOut => self.parts.way_out.forget(&mut self.parts.cx),
             Role::Ports => self.parts.life.ports.ready(&mut self.parts.cx),
+            Role::Names(what) => {
+                let Parts { names, life, cx, .. } = &mut self.parts;
+                names.ready(what, event, life, cx);
+            }
             Role::Output(at, stream) => {
                 // Who sees what it prints may take it for started, and signal it.
                 if at == MAIN && self.parts.life.starter().is_some() {
@@ -173,10 +181,11 @@ impl Supervisor {
     }
 
     fn lost(&mut self, loss: Loss) {
-        let Parts { life, execs, networks, cx, door, .. } = &mut self.parts;
+        let Parts { life, execs, networks, cx, door, names, .. } = &mut self.parts;
         match loss {
             Loss::Exec(at, code) => execs.ended(at, code, cx),
             Loss::Container(code) => {
+                names.end(cx);
                 networks.end(cx, door);
                 life.ended(code, execs, cx, door);
             }
@@ -207,6 +216,9 @@ impl Supervisor {
             self.parts.life.starter_ready(&mut self.parts.cx, &mut self.parts.door);
             if self.parts.life.leads_out() {
                 self.parts.way_out.look(&mut self.parts.cx);
+            }
+            if let Some(resolver) = self.parts.life.take_resolver() {
+                self.parts.names.begin(resolver, &mut self.parts.cx);
             }
             self.parts.life.pid()
         } else {

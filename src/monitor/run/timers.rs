@@ -21,6 +21,8 @@ pub enum Due {
     Ports,
     /// Clients of published ports of UDP are forgotten that have been silent for long.
     Datagrams,
+    /// A question about a name, or a stream of such, has had its time.
+    Names,
     /// Records of exec sessions that ended long ago go.
     Expiry,
 }

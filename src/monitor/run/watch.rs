@@ -27,8 +27,23 @@ pub enum Role {
     Ports,
     /// The socket on which the child reports that changes the container's networks.
     Networks,
+    /// A socket of the resolver's.
+    Names(Asked),
     /// The socket of a client attached to a session.
     Client(usize, RawFd),
+}
+
+/// A socket by which names are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By datagrams.
+    Datagrams,
+    /// By streams to come.
+    Listener,
+    /// By the stream at this place.
+    Stream(usize),
+    /// Of others: the question at this place.
+    Question(usize),
 }
 
 /// Everything that is waited for.

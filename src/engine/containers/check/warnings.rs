@@ -13,7 +13,6 @@ const HOST_FIELDS: &[&str] = &[
     "VolumeDriver",
     "VolumesFrom",
     "Cgroup",
-    "Links",
     "CpuShares",
     "Memory",
     "NanoCpus",
@@ -78,8 +77,6 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
         let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
         let local = endpoint.ipam_config.as_ref().is_some_and(|ipam| set(&ipam.link_local_ips));
         for (field, is_set) in [
-            ("Links", set(&endpoint.links)),
-            ("Aliases", set(&endpoint.aliases)),
             ("DriverOpts", endpoint.driver_opts.as_ref().is_some_and(|options| !options.is_empty())),
             ("IPAMConfig.LinkLocalIPs", local),
         ] {
