@@ -67,6 +67,12 @@ pub fn is_single_id() -> bool {
     idmap::read("uid_map").is_ok_and(|map| map.iter().map(|range| u64::from(range.count)).sum::<u64>() <= 1)
 }
 
+/// The highest group id that exists here.
+pub fn last_gid() -> u32 {
+    let last = |range: &idmap::Range| range.inside.saturating_add(range.count - 1);
+    idmap::read("gid_map").ok().and_then(|map| map.iter().filter(|range| range.count > 0).map(last).max()).unwrap_or(0)
+}
+
 /// Enters the user's namespaces, making them if need be, and a mount namespace of this process's own.
 ///
 /// To be called first thing in `main`: a process with threads cannot do it. Root, and a child of a process that is inside

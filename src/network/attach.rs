@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::asked::Asked;
 use super::error::{Error, Result};
 use super::hub::{self, Hub};
 use super::link::{self, LOOPBACK, Links, Pair, Step};
@@ -54,7 +55,7 @@ pub fn attach(home: &Home, plan: &Plan, ports: &[Bound]) -> Result<Attached> {
     for (n, ((network, endpoint), bridge)) in plan.connections.iter().zip(bridges).enumerate() {
         let index = index_of(n);
         connect(&mut hub, network, endpoint, bridge, index, namespace.as_fd())?;
-        steps.extend(placing(endpoint, index));
+        steps.extend(placing(endpoint, index, &plan.asked[n])?);
     }
     let leading = [false, true].map(|ipv6| {
         let at = plan.leading(ipv6)?;
@@ -78,14 +79,19 @@ fn index_of(connection: usize) -> u32 {
 }
 
 /// Brings an interface of the network namespace that this process is in up, with its addresses: what is to be done for that.
-pub(super) fn placing(endpoint: &Endpoint, index: u32) -> Vec<Step> {
+///
+/// # Errors
+/// A parameter of it that is asked for cannot be.
+pub(super) fn placing(endpoint: &Endpoint, index: u32, asked: &Asked) -> Result<Vec<Step>> {
     if endpoint.v6.is_none() {
         // Before it is up, or it would give itself an address. It is no error that a kernel does not have it at all.
         let _ = hub::sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface), "1");
     }
+    asked.set_sysctls(&endpoint.interface)?;
     let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
     let addresses = placed.map(|placed| link::address(index, placed.address, placed.prefix));
-    [link::up(index)].into_iter().chain(addresses).collect()
+    let local = asked.local.iter().map(|local| link::address(index, *local, if local.is_ipv6() { 64 } else { 16 }));
+    Ok([link::up(index)].into_iter().chain(addresses).chain(local).collect())
 }
 
 /// The name of a connection's interface on the bridge.

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::asked::Asked;
 use super::attach::{connect as make_pair, outside, placing};
 use super::error::{Error, Result};
 use super::hub::{self, Hub};
@@ -52,8 +53,9 @@ pub fn connect(home: &Home, side: &Side<'_>, network: &str, asked: &EndpointSett
     };
     let (mut own, mut hub) = enter(side)?;
     let awaited = way_out::Awaited::new(&mut hub.links)?;
-    let interface = free_name(&mut own)?;
-    let endpoint = endpoint(home, &network, side.record, asked, interface, id)?;
+    let more = Asked::of(asked)?;
+    let interface = more.name.clone().map_or_else(|| free_name(&mut own), Ok)?;
+    let endpoint = endpoint(home, &network, side.record, (asked, &more), interface, id)?;
     let mut made = || -> Result<()> {
         let bridge = hub.bridge(home, &network)?;
         make_pair(&mut hub, &network, &endpoint, bridge, 0, side.own.as_fd())?;
@@ -64,7 +66,7 @@ pub fn connect(home: &Home, side: &Side<'_>, network: &str, asked: &EndpointSett
             .find(&endpoint.interface)
             .map_err(failed())?
             .ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
-        own.take(placing(&endpoint, index)).map_err(failed())?;
+        own.take(placing(&endpoint, index, &more)?).map_err(failed())?;
         lead(&mut own, side.endpoints.iter().chain([&endpoint])).map_err(failed())?;
         etc::connected(home, side.record, &endpoint)
     };

@@ -42,6 +42,7 @@
 //! interface only: what leaves through it leaves with its address, and what neither comes from it nor goes to it does not
 //! pass from one network to another. A bridge of an internal network does not forward at all.
 
+mod asked;
 mod attach;
 mod error;
 pub mod etc;
@@ -62,6 +63,7 @@ pub mod store;
 mod told;
 pub mod way_out;
 
+pub use asked::{IFNAME, SYSCTLS};
 pub use attach::attach;
 pub use error::Error;
 pub use hub::clear;

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
+use super::asked::Asked;
 use super::error::{Error, Result};
 use super::names::published;
 use super::record::Network;
@@ -18,6 +19,8 @@ use crate::state::paths::Home;
 pub struct Plan {
     /// In the order of their interfaces, each with its network.
     pub(super) connections: Vec<(Network, Endpoint)>,
+    /// What is asked for beside their addresses.
+    pub(super) asked: Vec<Asked>,
 }
 
 impl Plan {
@@ -46,13 +49,19 @@ pub fn plan(home: &Home, record: &ContainerRecord) -> Result<Option<Plan>> {
     if !is_network(&record.host_config.network_mode) {
         return Ok(None);
     }
+    let wanted = connections_of(record);
+    let asked = wanted.iter().map(|(_, settings)| Asked::of(settings)).collect::<Result<Vec<_>>>()?;
+    let is_free = |name: &String| !asked.iter().any(|asked| asked.name.as_ref() == Some(name));
+    let mut names = (0..).map(|n| format!("eth{n}")).filter(is_free);
     let mut connections = Vec::new();
-    for (name, settings) in connections_of(record) {
-        let interface = format!("eth{}", connections.len());
-        let made = store::find(home, id_or_name(&name, &settings))
-            .and_then(|network| Ok((endpoint(home, &network, record, &settings, interface, random_id())?, network)));
+    for ((name, settings), own) in wanted.iter().zip(&asked) {
+        let interface = own.name.clone().or_else(|| names.next()).unwrap_or_default();
+        let made = store::find(home, id_or_name(name, settings)).and_then(|network| {
+            let endpoint = endpoint(home, &network, record, (settings, own), interface, random_id())?;
+            Ok((network, endpoint))
+        });
         match made {
-            Ok((endpoint, network)) => connections.push((network, endpoint)),
+            Ok(made) => connections.push(made),
             Err(err) => {
                 let taken: Vec<Endpoint> = connections.into_iter().map(|(_, endpoint)| endpoint).collect();
                 release(home, &record.id, &taken);
@@ -60,7 +69,7 @@ pub fn plan(home: &Home, record: &ContainerRecord) -> Result<Option<Plan>> {
             }
         }
     }
-    Ok(Some(Plan { connections }))
+    Ok(Some(Plan { connections, asked }))
 }
 
 /// By which a record tells a network: the id of one that was there when it was connected.
@@ -82,7 +91,7 @@ pub(super) fn endpoint(
     home: &Home,
     network: &Network,
     record: &ContainerRecord,
-    asked: &EndpointSettings,
+    (asked, more): (&EndpointSettings, &Asked),
     interface: String,
     id: String,
 ) -> Result<Endpoint> {
@@ -107,7 +116,9 @@ pub(super) fn endpoint(
     let wanted = |text: &str| text.parse::<IpAddr>().ok();
     let v4 = network.ipv4.then(|| place(home, network, owner, false, wanted(&ipam.ipv4_address))).transpose()?;
     made.v4 = v4;
-    let v6 = network.ipv6.then(|| place(home, network, owner, true, wanted(&ipam.ipv6_address))).transpose();
+    let v6 = (network.ipv6 && !more.is_without_ipv6())
+        .then(|| place(home, network, owner, true, wanted(&ipam.ipv6_address)))
+        .transpose();
     made.v6 = match v6 {
         Err(err) => {
             release(home, owner, &[made]);

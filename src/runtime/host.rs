@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::{StartError, errno_text};
-use crate::holder::Entered;
+use crate::holder::{self, Entered};
 use crate::spec::Host;
 use crate::state::paths::Home;
 use crate::sys::kernel;
@@ -16,6 +16,7 @@ pub fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
     Host {
         rootless: entered.rootless,
         single_id: entered.single_id,
+        last_gid: holder::last_gid(),
         kernel: kernel::version(),
         devices: if privileged { devices(Path::new("/dev")) } else { Vec::new() },
         asked_devices: Vec::new(),

@@ -24,6 +24,8 @@ pub struct Host {
     pub rootless: bool,
     /// Whether only one id exists in it.
     pub single_id: bool,
+    /// The highest group id there is.
+    pub last_gid: u32,
     /// The kernel's version.
     pub kernel: (u32, u32),
     /// The host's devices that a privileged container gets.

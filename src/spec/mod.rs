@@ -89,16 +89,18 @@ fn namespaces(input: &Input<'_>) -> Vec<LinuxNamespace> {
     modes.into_iter().filter(|(_, mode)| *mode != "host").map(|(kind, _)| namespace(kind)).collect()
 }
 
-/// The asked ones over Docker's, which let any user of the container bind every port and, where all ids exist, ping.
+/// The last group of Docker's own range of those that may ping.
+const MOST_GROUPS: u32 = 2_147_483_647;
+
+/// The asked ones over Docker's, which let any user of the container bind every port, and every group that exists ping.
 fn sysctls(input: &Input<'_>) -> Result<Option<HashMap<String, String>>, Error> {
     let host = &input.record.host_config;
     let mut sysctls = HashMap::new();
     let own_network = host.network_mode != "host" && !host.network_mode.starts_with("container:");
     if own_network && !host.privileged {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        if !input.host.rootless {
-            sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
-        }
+        let last = input.host.last_gid.min(MOST_GROUPS);
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), format!("0 {last}"));
     }
     sysctls.extend(asked_sysctls(host)?.map(|(name, value)| (name.clone(), value.clone())));
     Ok((!sysctls.is_empty()).then_some(sysctls))

@@ -78,6 +78,10 @@ fn containers_have_addresses_and_reach_each_other_and_the_host() {
     assert_eq!(fetched(&env, "other", hosts.split('\t').next().unwrap(), port), "hello\n");
     let inside = env.docker(["exec", "other", "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]).ok();
     assert_eq!(inside, "0\n");
+    // Every group that exists there may ping.
+    let groups = env.docker(["exec", "other", "cat", "/proc/sys/net/ipv4/ping_group_range"]).ok();
+    let last = env.docker(["exec", "other", "awk", "{last = $1 + $3 - 1} END {print last}", "/proc/self/gid_map"]).ok();
+    assert_eq!(groups, format!("0\t{last}"));
     assert_eq!(addresses_in_use(&env).len(), 2);
     // Who ends, or was killed, has no address any more.
     env.docker(["rm", "-f", "web"]).ok();

@@ -219,6 +219,45 @@ fn a_running_container_is_connected_and_taken_out() {
 }
 
 #[test]
+fn a_connection_is_made_as_it_is_asked_for() {
+    let env = Env::with_busybox();
+    env.docker(["network", "create", "--ipv6", "--subnet", "10.84.0.0/24", "--subnet", "fd84::/64", "both"]).ok();
+    env.docker(["network", "create", "first"]).ok();
+    let option = "driver-opt=com.docker.network.endpoint.";
+    let sysctls = "sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.disable_ipv6=1";
+    let network = format!("name=both,{option}ifname=web0,\"{option}{sysctls}\",link-local-ip=169.254.8.8");
+    env.run_detached(
+        &["--name", "box", "--network", &network, "--network", "name=first,gw-priority=1"],
+        &["sleep", "1000"],
+    );
+    assert_eq!(interfaces(&env, "box"), ["eth0", "lo", "web0"]);
+    let shown = env.docker(["exec", "box", "ip", "addr", "show", "web0"]).ok();
+    assert!(shown.contains("10.84.0.2/24") && shown.contains("169.254.8.8/16") && !shown.contains("inet6"), "{shown}");
+    assert_eq!(env.docker(["exec", "box", "cat", "/proc/sys/net/ipv4/conf/web0/log_martians"]).ok(), "1\n");
+    assert!(default_routes(&env, "box").ends_with("dev eth0"));
+    // The same of one that runs.
+    env.run_detached(&["--name", "late"], &["sleep", "1000"]);
+    let option = "com.docker.network.endpoint.";
+    let options =
+        json!({format!("{option}ifname"): "late7", format!("{option}sysctls"): "net.ipv4.conf.IFNAME.log_martians=1"});
+    let connect = |options: &Value| {
+        let body = json!({"Container": "late", "EndpointConfig": {"DriverOpts": options}});
+        env.post("/v1.51/networks/both/connect", &body)
+    };
+    connect(&options).expect(200);
+    assert_eq!(env.docker(["exec", "late", "cat", "/proc/sys/net/ipv4/conf/late7/log_martians"]).ok(), "1\n");
+    let ping = env.docker(["exec", "late", "ping", "-6", "-c", "1", "-W", "1", "fd84::1"]).out;
+    assert!(ping.contains(" 0% packet loss"), "{ping}");
+    env.docker(["network", "disconnect", "both", "late"]).ok();
+    let nonsense = json!({format!("{option}sysctls"): "net.ipv4.conf.IFNAME.nonsense=1"});
+    let said = connect(&nonsense).expect(400).message();
+    assert_eq!(said, "/proc/sys/net/ipv4/conf/eth1/nonsense is not a sysctl file");
+    let refused = connect(&json!({format!("{option}sysctls"): "net.ipv4.conf.eth1.x=1"})).expect(400).message();
+    assert!(refused.starts_with("invalid endpoint settings:\nunrecognised network interface sysctl"), "{refused}");
+    assert_eq!(interfaces(&env, "late"), ["eth0", "lo"]);
+}
+
+#[test]
 fn who_has_no_network_of_its_own_is_not_connected() {
     let env = Env::with_busybox();
     env.docker(["network", "create", "one"]).ok();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::request::CreateRequest;
 use crate::model::log::WITHOUT_EFFECT;
 use crate::model::log::go_bool;
+use crate::network::{IFNAME, SYSCTLS};
 
 /// Fields of `HostConfig` that are recorded and not acted on.
 const HOST_FIELDS: &[&str] = &[
@@ -59,6 +60,10 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
     }
     warnings.extend(set_fields(&request.config, "", CONFIG_FIELDS));
     warnings.extend(set_fields(host, "HostConfig.", HOST_FIELDS));
+    let linked = host.links.as_ref().is_some_and(|links| !links.is_empty());
+    if linked && !matches!(host.network_mode.as_str(), "" | "default" | "bridge") {
+        warnings.push(sentence("HostConfig.Links"));
+    }
     // These two have a value that means nothing: clients send it.
     if host.memory_swappiness.is_some_and(|value| value != -1) {
         warnings.push(sentence("HostConfig.MemorySwappiness"));
@@ -74,16 +79,10 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
     }
     for (name, endpoint) in &request.networking.endpoints_config {
         let Some(endpoint) = endpoint else { continue };
-        let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let local = endpoint.ipam_config.as_ref().is_some_and(|ipam| set(&ipam.link_local_ips));
-        for (field, is_set) in [
-            ("DriverOpts", endpoint.driver_opts.as_ref().is_some_and(|options| !options.is_empty())),
-            ("IPAMConfig.LinkLocalIPs", local),
-        ] {
-            if is_set {
-                warnings.push(sentence(&format!("NetworkingConfig.EndpointsConfig.{name}.{field}")));
-            }
-        }
+        let options = endpoint.driver_opts.iter().flatten().map(|(option, _)| option);
+        let unknown = options.filter(|option| ![IFNAME, SYSCTLS].contains(&option.as_str()));
+        let field = |option| sentence(&format!("NetworkingConfig.EndpointsConfig.{name}.DriverOpts.{option}"));
+        warnings.extend(unknown.map(field));
     }
     warnings
 }
