@@ -10,6 +10,7 @@
 //! | `pierless serve` | systemd's socket, or `--socket PATH` | until idle | tokio, one thread and a blocking pool |
 //! | `pierless monitor` | the engine, by spawning a sealed copy of its own executable | until its container has ended and its record is committed | one |
 //! | `pierless holder` | whoever first needs the user's namespaces | until no pierless process needs them | one |
+//! | `pierless way-out` | whoever starts the way out, as its parent | as long as the way out, or anybody who needs it | one |
 //! | `docker-init` | a container with `--init`, as its first process | as long as its program | one |
 //! | `pierless VERB` | a person | the verb | few |
 //!

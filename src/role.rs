@@ -9,7 +9,7 @@ use crate::api::gate::Gate;
 use crate::cli::args::{CommandLine, Serve, Verb};
 use crate::engine::Engine;
 use crate::state::paths::Home;
-use crate::{cli, holder, monitor, runtime, server, sys};
+use crate::{cli, holder, monitor, network, runtime, server, sys};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
@@ -22,6 +22,7 @@ pub fn main() -> ExitCode {
     // The internal roles are small: they never see the command line's parser.
     match std::env::args_os().nth(1).as_deref().and_then(|word| word.to_str()) {
         Some("holder") => return holder::main(std::env::args().skip(2)),
+        Some("way-out") => return network::way_out::keep(),
         Some("monitor") => return monitor::run::role(std::env::args().skip(2)),
         _ => {}
     }

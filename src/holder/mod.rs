@@ -141,6 +141,16 @@ pub fn network(home: &Home) -> Result<OwnedFd, Error> {
     }
 }
 
+/// The file that every process has locked which uses the namespaces: who locks it alone is told when nobody does.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn users(home: &Home) -> Result<std::fs::File, Error> {
+    let path = home.holder().join("users");
+    let open = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    open.map_err(Error::at("cannot open the users' lock"))
+}
+
 /// The same, if there is a holder. This process may have threads.
 pub fn found_network(home: &Home) -> Option<OwnedFd> {
     let holder = find::holder(home)?;

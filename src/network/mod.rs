@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | the namespace | the holder, at its birth | with the last of the holder, the monitors that have it open, and the way out |
 //! | a bridge, the firewall's rules | the first [starter](crate::monitor) that needs them ([`hub`]) | with the namespace |
-//! | the way out | a starter, or a monitor that sees it end ([`way_out`]) | with the holder |
+//! | the way out | a starter, or a monitor that sees it end ([`way_out`]) | with the holder; if that was killed, by its parent |
 //! | sockets for published ports | a container's starter; its monitor has them ([`ports`]) | with the container, or its monitor |
 //! | a lease | a container's starter ([`lease`]) | with its monitor's lock; its file at the next end or need |
 //! | a container's names | its starter, with its lease ([`names`]) | with it |

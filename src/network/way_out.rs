@@ -6,9 +6,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
@@ -64,15 +65,59 @@ pub fn start(home: &Home) -> Result<()> {
     let program = find_program().ok_or_else(|| {
         Error::Invalid("pasta is not installed (package passt): containers have no way out of their network".to_owned())
     })?;
-    spawn::fork(|| become_way_out(&file, &log, &program, holder.pid)).map_err(Error::at("cannot fork"))?;
+    let copy = holder::program::copy(home).map_err(Error::at("cannot copy this program to memory"))?;
+    let users = holder::users(home)?;
+    spawn::fork(|| begin(&file, &log, &program, holder.pid, &users, copy)).map_err(Error::at("cannot fork"))?;
     Ok(())
+}
+
+/// In a forked child: makes the way out, and becomes the process that ends with it, or ends it (see [`keep`]).
+fn begin(file: &File, log: &File, program: &Path, holder: i32, users: &File, copy: &OwnedFd) -> i32 {
+    let keep = [file, log, users].map(AsRawFd::as_raw_fd);
+    let keep = [&keep[..], &[copy.as_raw_fd()]].concat();
+    let own = std::process::id().cast_signed();
+    let made = || {
+        spawn::close_all_but(&keep)?;
+        rustix::process::setsid()?;
+        spawn::ordinary_signals();
+        spawn::fork(|| match spawn::end_with(own) {
+            Ok(()) => become_way_out(file, log, program, holder),
+            Err(_) => 1,
+        })?;
+        rustix::stdio::dup2_stdin(users)?;
+        rustix::stdio::dup2_stderr(copy)?;
+        std::env::set_current_dir("/")?;
+        process::close_on_exec_from(3)
+    };
+    if made().is_err() {
+        return 1;
+    }
+    let args = [holder::program::path().to_string_lossy().into_owned(), "way-out".to_owned()];
+    process::execute(&holder::program::executable(copy), &args, &[]);
+    1
+}
+
+/// The role `pierless way-out`, the parent of the way out; standard input is the users' lock, standard error the program.
+/// The holder ends the way out when nobody uses the namespaces any more; this does where the holder was killed, and the
+/// kernel does where this is.
+pub fn keep() -> ExitCode {
+    if !holder::program::is_sealed(rustix::stdio::stderr()) {
+        eprintln!("pierless way-out: this is an internal command");
+        return ExitCode::FAILURE;
+    }
+    process::set_name(c"pierless");
+    spawn::end_with_children();
+    let _ = lock::acquire(rustix::stdio::stdin(), Kind::Exclusive);
+    for child in process::children() {
+        let _ = spawn::kill(child, spawn::SIGKILL);
+    }
+    ExitCode::SUCCESS
 }
 
 /// In a forked child.
 fn become_way_out(file: &File, log: &File, program: &Path, holder: i32) -> i32 {
     let written = || {
         spawn::close_all_but(&[file.as_raw_fd(), log.as_raw_fd()])?;
-        rustix::process::setsid()?;
         let pid = std::process::id().cast_signed();
         file.set_len(0)?;
         file.write_all_at(format!("{pid} {}\n", process::start_time(pid)?).as_bytes(), 0)?;
@@ -85,7 +130,6 @@ fn become_way_out(file: &File, log: &File, program: &Path, holder: i32) -> i32 {
     if written().is_err() {
         return 1;
     }
-    spawn::ordinary_signals();
     let namespace = format!("/proc/{holder}/ns/net");
     let (address, host, resolver) = (ADDRESS.to_string(), HOST.to_string(), RESOLVER.to_string());
     let mut args = vec![

@@ -55,6 +55,33 @@ pub fn say(stream: BorrowedFd<'_>, text: &str) {
     }
 }
 
+/// This process is killed when its parent ends, which must be this one still. What it executes keeps that.
+///
+/// # Errors
+/// The parent has ended.
+pub fn end_with(parent: i32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    match rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// This process exits as soon as a child of it ends, whatever it waits for.
+pub fn end_with_children() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    extern "C" fn end(_: nix::libc::c_int) {
+        // SAFETY: may be called in a handler; ends this process at once.
+        unsafe { nix::libc::_exit(0) }
+    }
+    // SAFETY: the handler does nothing but exit.
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::Handler(end)) };
+    // One that has ended before.
+    if reap().is_some() {
+        end(0);
+    }
+}
+
 /// Orphans among the descendants become this process's children, so that it learns of their end.
 pub fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Pid::from_raw(1))?)

@@ -159,6 +159,26 @@ fn what_is_killed_of_the_network_comes_back() {
 }
 
 #[test]
+fn the_way_out_does_not_outlive_who_needs_it() {
+    let mut env = Env::with_busybox();
+    let id = env.run_detached(&[], &["sleep", "1000"]);
+    let way_out = env.way_out().unwrap();
+    let gone = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty());
+    // With its parent, of whom nobody else knows.
+    kill_9(env.role("way-out")[0].pid);
+    eventually("it has ended", || gone(way_out));
+    eventually("the container gets another one", || env.way_out().is_some());
+    let way_out = env.way_out().unwrap();
+    // Nobody is left to end it, and no command follows.
+    env.kill_server();
+    kill_9(env.role("holder")[0].pid);
+    kill_9(monitor_of(&env, &id));
+    eventually("it has ended with the last", || gone(way_out) && env.role("way-out").is_empty());
+    env.serve();
+    eventually("the orphan is ended", || env.docker(["ps", "-q"]).ok().is_empty());
+}
+
+#[test]
 fn without_a_way_out_there_is_the_network() {
     let env = Env::with_busybox();
     // It cannot even begin: what it may complain of cannot be kept.
