@@ -116,16 +116,23 @@ fn own_line(record: &ContainerRecord, address: IpAddr) -> String {
     }
 }
 
-/// The container, which runs, has been connected: its name has further addresses, as dockerd has it.
+/// The container, which runs and had other connections before, has been connected: as dockerd has it, its name has
+/// further addresses, and from its first network that has names on it asks for names there.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn connected(home: &Home, record: &ContainerRecord, endpoint: &Endpoint) -> Result<()> {
+pub fn connected(home: &Home, record: &ContainerRecord, before: &[Endpoint], endpoint: &Endpoint) -> Result<()> {
     let placed = [endpoint.v4, endpoint.v6].into_iter().flatten();
     let lines: String = placed.map(|placed| own_line(record, placed.address)).collect();
-    change_hosts(home, record, |text| {
+    change(home, record, "hosts", |text| {
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        format!("{text}{end}{lines}")
+        Some(format!("{text}{end}{lines}")).filter(|_| !record.config.hostname.is_empty())
+    })?;
+    let host = upstream::host_text();
+    let resolv_conf = |endpoints: &[Endpoint]| resolv_conf::text(record, endpoints, &host, true);
+    change(home, record, "resolv.conf", |text| {
+        // What the container has made of it stays.
+        (text == resolv_conf(before)).then(|| resolv_conf(&[before, std::slice::from_ref(endpoint)].concat()))
     })
 }
 
@@ -136,22 +143,24 @@ pub fn connected(home: &Home, record: &ContainerRecord, endpoint: &Endpoint) -> 
 pub fn disconnected(home: &Home, record: &ContainerRecord, addresses: &[IpAddr]) -> Result<()> {
     let lost: Vec<String> = addresses.iter().map(|address| own_line(record, *address)).collect();
     let kept = |line: &&str| !lost.iter().any(|lost| lost.trim_end() == line.trim_end());
-    change_hosts(home, record, |text| text.split_inclusive('\n').filter(kept).collect())
+    change(home, record, "hosts", |text| Some(text.split_inclusive('\n').filter(kept).collect()))
 }
 
-/// Changes a running container's file in its place: it is mounted. What the container has made of it is kept, unless that
-/// is no such file any more.
-fn change_hosts(home: &Home, record: &ContainerRecord, change: impl FnOnce(&str) -> String) -> Result<()> {
-    let path = home.container(&record.id).etc("hosts");
-    if record.config.hostname.is_empty() {
-        return Ok(());
-    }
+/// Changes a running container's file in its place, if there is anything to change: it is mounted. What the container has
+/// made of it is kept, unless that is no such file any more.
+fn change(
+    home: &Home,
+    record: &ContainerRecord,
+    name: &str,
+    change: impl FnOnce(&str) -> Option<String>,
+) -> Result<()> {
+    let path = home.container(&record.id).etc(name);
     let changed = || -> io::Result<()> {
-        if fs::symlink_metadata(&path)?.len() > MOST_HOSTS {
+        if fs::symlink_metadata(&path)?.len() > MOST {
             return Ok(());
         }
         let Ok(text) = regular::read_to_string(&path) else { return Ok(()) };
-        let text = change(&text);
+        let Some(text) = change(&text).filter(|new| *new != text) else { return Ok(()) };
         let file = fs::OpenOptions::new().write(true).open(&path)?;
         file.write_all_at(text.as_bytes(), 0)?;
         file.set_len(text.len() as u64)
@@ -159,8 +168,8 @@ fn change_hosts(home: &Home, record: &ContainerRecord, change: impl FnOnce(&str)
     Ok(changed().map_err(state::Error::at(&path))?)
 }
 
-/// What a file of names has at most that is changed, in bytes.
-const MOST_HOSTS: u64 = 1 << 20;
+/// What a file has at most that is changed, in bytes.
+const MOST: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

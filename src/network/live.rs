@@ -68,7 +68,7 @@ pub fn connect(home: &Home, side: &Side<'_>, network: &str, asked: &EndpointSett
             .ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
         own.take(placing(&endpoint, index, &more)?).map_err(failed())?;
         lead(&mut own, side.endpoints.iter().chain([&endpoint])).map_err(failed())?;
-        etc::connected(home, side.record, &endpoint)
+        etc::connected(home, side.record, side.endpoints, &endpoint)
     };
     if let Err(err) = made() {
         super::release(home, &side.record.id, std::slice::from_ref(&endpoint));

@@ -2,7 +2,8 @@
 
 ask.py once udp|tcp SIZE TYPE NAME [ADDRESS]: the answer's code, whether it was cut off, how many records it has, its length.
 ask.py serve ADDRESS: a name server on every address, port 53, which answers every question for an address by this one.
-ask.py many RATE SECONDS NAME...: so many questions a second, each answer a line: name, nanoseconds of the monotonic
+ask.py flood: much of what nobody should send, and does not end.
+many RATE SECONDS NAME...: so many questions a second, each answer a line: name, nanoseconds of the monotonic
 clock before and after, code, address.
 """
 
@@ -84,6 +85,27 @@ def many(rate, seconds, names):
     reader.join()
     for name, before in since.values():
         print(name, before, "lost")
+    if since:
+        # Which socket could not take what came to it: the last column.
+        print(open("/proc/thread-self/net/udp").read(), file=sys.stderr)
+
+
+def flood():
+    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asking.connect(SERVER)
+    streams = []
+    ask = question("silent.example", 1, 0, 7)
+    for turn in range(600):
+        asking.send(random.choice([ask, ask[: turn % 40], random.randbytes(turn)]))
+        stream = socket.create_connection(SERVER, 30)
+        framed = struct.pack(">H", len(ask)) + ask
+        try:
+            stream.sendall([b"", framed[:9], b"\xff\xff", framed * 3, random.randbytes(turn + 1)][turn % 5])
+        except OSError:
+            pass
+        streams.append(stream)
+    print("asked", flush=True)
+    time.sleep(1000)
 
 
 def serve(address):
@@ -113,6 +135,8 @@ def serve(address):
 
 if sys.argv[1] == "once":
     once(*sys.argv[2:])
+elif sys.argv[1] == "flood":
+    flood()
 elif sys.argv[1] == "serve":
     serve(sys.argv[2])
 else:

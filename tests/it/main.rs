@@ -44,6 +44,7 @@ mod listing;
 mod logs;
 mod memory;
 mod names;
+mod names_under_load;
 mod network;
 mod networks;
 mod orphans;

@@ -31,7 +31,7 @@ fn values(text: &str) -> Vec<String> {
     values.into_iter().collect()
 }
 
-fn address(env: &Env, container: &str, network: &str) -> String {
+pub fn address(env: &Env, container: &str, network: &str) -> String {
     env.inspect(container, &format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}"))
 }
 
@@ -42,7 +42,7 @@ fn reverse(address: &str) -> String {
 }
 
 /// A pierless whose host asks this name server only.
-fn env_with(oracle: &Oracle) -> Env {
+pub fn env_with(oracle: &Oracle) -> Env {
     let mut env = Env::bare();
     fs::write(env.resolv_conf(), oracle.line()).unwrap();
     env.serve();
@@ -51,7 +51,7 @@ fn env_with(oracle: &Oracle) -> Env {
 }
 
 /// A program of the host's in a container's network namespace.
-fn inside(env: &Env, container: &str, arguments: &[&str]) -> Process {
+pub fn inside(env: &Env, container: &str, arguments: &[&str]) -> Process {
     let namespace = format!("--net=/proc/{}/ns/net", env.inspect(container, "{{.State.Pid}}"));
     let script = source_tree().join("tests/it/ask.py");
     let mut words = vec!["unshare", "nsenter", &namespace, "/usr/bin/python3", script.to_str().unwrap()];
@@ -311,4 +311,75 @@ fn names_of_a_host_gateway_are_known() {
     env.docker(["wait", &id]).ok();
     let text = env.docker(["logs", &id]).ok().replace('\r', "");
     assert_eq!(values(&text), ["169.254.2.2"], "{text}");
+}
+
+#[test]
+fn who_is_connected_while_it_runs_has_names_there() {
+    let oracle = Oracle::at("127.0.0.53");
+    oracle.knows("example.org", Says::Address([192, 0, 2, 7]));
+    let env = env_with(&oracle);
+    env.docker(["network", "create", "n"]).ok();
+    env.run_detached(&["--name", "web", "--network", "n"], &["sleep", "1000"]);
+    env.run_detached(&["--name", "me", "--dns", "192.0.2.53"], &["sleep", "1000"]);
+    let text = || env.docker(["exec", "me", "cat", "/etc/resolv.conf"]).ok();
+    assert_eq!(text(), "nameserver 192.0.2.53\n");
+    env.docker(["network", "connect", "--alias", "late", "--link", "web:shop", "n", "me"]).ok();
+    assert_eq!(text(), "nameserver 127.0.0.11\noptions ndots:0\n");
+    for name in ["web", "shop", "web.n"] {
+        assert_eq!(look_up(&env, "me", name, "a"), [address(&env, "web", "n").as_str()], "{name}");
+    }
+    for name in ["me", "late"] {
+        assert_eq!(look_up(&env, "web", name, "a"), [address(&env, "me", "n").as_str()], "{name}");
+    }
+    env.docker(["rename", "me", "moi"]).ok();
+    assert_eq!(look_up(&env, "web", "moi", "a"), look_up(&env, "web", "late", "a"));
+    env.docker(["network", "disconnect", "n", "moi"]).ok();
+    for name in ["moi", "late"] {
+        assert_eq!(look_up(&env, "web", name, "a"), ["NXDOMAIN"], "{name}");
+    }
+    // One that leads nowhere does not ask the host's servers either, until it is connected to what leads out.
+    env.docker(["network", "create", "--internal", "i"]).ok();
+    env.run_detached(&["--name", "in", "--network", "i"], &["sleep", "1000"]);
+    assert_eq!(look_up(&env, "in", "example.org", "a"), ["SERVFAIL"]);
+    env.docker(["network", "connect", "n", "in"]).ok();
+    assert_eq!(look_up(&env, "in", "example.org", "a"), ["192.0.2.7"]);
+    assert_eq!(look_up(&env, "in", "web", "a"), [address(&env, "web", "n").as_str()]);
+}
+
+#[test]
+fn addresses_of_both_kinds_have_names() {
+    let oracle = Oracle::at("127.0.0.53");
+    let env = env_with(&oracle);
+    env.docker(["network", "create", "--ipv6", "--subnet", "fd77::/64", "n"]).ok();
+    env.run_detached(&["--name", "web", "--network", "n", "--ip6", "fd77::5"], &["sleep", "1000"]);
+    env.run_detached(&["--name", "me", "--network", "n"], &["sleep", "1000"]);
+    assert_eq!(look_up(&env, "me", "web", "a"), [address(&env, "web", "n").as_str()]);
+    assert_eq!(look_up(&env, "me", "web", "aaaa"), ["fd77::5"]);
+    let nibbles = format!("5.{}7.7.d.f.ip6.arpa", "0.".repeat(27));
+    assert_eq!(look_up(&env, "me", &nibbles, "ptr"), ["web.n"]);
+    assert_eq!(look_up(&env, "me", "host.docker.internal", "aaaa"), [""; 0]);
+    assert_eq!(oracle.names(), [""; 0]);
+}
+
+#[test]
+fn who_asks_too_much_hurts_nobody_else() {
+    let oracle = Oracle::at("127.0.0.53");
+    oracle.knows("silent.example", Says::Silence);
+    let env = env_with(&oracle);
+    env.docker(["network", "create", "n"]).ok();
+    let id = env.run_detached(&["--name", "me", "--network", "n"], &["sleep", "1000"]);
+    // Streams that ask nothing, half a question, nonsense, much at once; questions that nobody answers.
+    let flood = inside(&env, "me", &["flood"]);
+    flood.out.wait_for("asked");
+    assert_eq!(look_up(&env, "me", "me", "a"), [address(&env, "me", "n").as_str()]);
+    assert_eq!(asked(&env, "me", &["tcp", "0", "1", "me"])[..3], [0, 0, 1]);
+    let monitor = env.role("monitor").into_iter().find(|seen| seen.arguments.get(2) == Some(&id)).unwrap();
+    let open = || {
+        let listed = env.pierless(["unshare", "ls", &format!("/proc/{}/fd", monitor.pid)]).ok();
+        listed.lines().count()
+    };
+    assert!(open() < 400, "{}", open());
+    drop(flood);
+    eventually("nothing is kept of it", || open() < 40);
+    env.docker(["stop", "-t", "0", "me"]).ok();
 }

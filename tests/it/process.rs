@@ -133,7 +133,7 @@ impl Process {
 
     /// As [`Process::finish`], with a patience of its own.
     #[track_caller]
-    fn finish_within(mut self, patience: Duration) -> Output {
+    pub fn finish_within(mut self, patience: Duration) -> Output {
         drop(self.stdin.take());
         self.join_within(patience)
     }

@@ -76,14 +76,16 @@ impl Names {
         match what {
             Asked::Datagrams => self.datagrams(life, cx),
             Asked::Listener => {
+                if let Some(at) = self.streams.surplus() {
+                    self.close(at, cx);
+                }
                 if let Some((_, listener)) = &self.open {
                     self.streams.accept(listener, cx);
                 }
             }
             Asked::Stream(at) => {
                 if event.what.intersects(Interest::HUP | Interest::ERR) {
-                    self.questions.forget(Origin::Stream(at), cx);
-                    self.streams.close(at, cx);
+                    return self.close(at, cx);
                 }
                 self.stream(at, life, cx);
             }
@@ -93,6 +95,12 @@ impl Names {
                 }
             }
         }
+    }
+
+    /// Closes a stream, which may wait for an answer.
+    fn close(&mut self, at: usize, cx: &mut Context) {
+        self.questions.forget(Origin::Stream(at), cx);
+        self.streams.close(at, cx);
     }
 
     /// Some time is over: questions are asked elsewhere or given up, idle streams closed.

@@ -25,6 +25,8 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 const PORT: u16 = 53;
 /// The port of the sockets. The kernel gives none so high to who asks for any.
 const OWN_PORT: u16 = 61053;
+/// Room for questions, in bytes; the kernel gives at most what the host allows.
+const ROOM: usize = 1 << 20;
 /// Numbers of protocols.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -46,6 +48,8 @@ pub fn open() -> io::Result<Sockets> {
     let port = redirect().map_or(PORT, |()| OWN_PORT);
     let address = SocketAddrV4::new(ADDRESS, port);
     let udp = UdpSocket::bind(address)?;
+    // Twice the usual: what is asked while the monitor has no turn on a busy machine.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, ROOM);
     udp.set_nonblocking(true)?;
     let tcp = TcpListener::bind(address)?;
     tcp.set_nonblocking(true)?;

@@ -11,7 +11,7 @@ use crate::monitor::run::watch::{Asked, Role};
 use crate::network::names::MOST_QUERY;
 use crate::sys::epoll::Interest;
 
-/// Most streams at a time; with one more, the one that has been idle longest is closed.
+/// Most streams at a time.
 const MOST: usize = 32;
 /// How long a stream may be idle.
 const IDLE: Duration = Duration::from_secs(10);
@@ -34,21 +34,22 @@ struct Stream {
 pub struct Streams(Vec<Option<Box<Stream>>>);
 
 impl Streams {
+    /// The one that has to make room for another: the one that has been idle longest, if all places are taken.
+    pub fn surplus(&self) -> Option<usize> {
+        let all = self.0.iter().enumerate().filter_map(|(at, stream)| Some((at, stream.as_deref()?)));
+        if all.clone().count() < MOST {
+            return None;
+        }
+        all.min_by_key(|(_, stream)| (stream.waits, stream.until)).map(|(at, _)| at)
+    }
+
     /// Takes who comes.
     pub fn accept(&mut self, listener: &TcpListener, cx: &mut Context) {
         let Ok((socket, _)) = listener.accept() else { return };
         if socket.set_nonblocking(true).is_err() {
             return;
         }
-        let mut place = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if place >= MOST {
-            let all = self.0.iter().enumerate().filter_map(|(at, stream)| Some((at, stream.as_ref()?)));
-            let Some((at, _)) = all.filter(|(_, stream)| !stream.waits).min_by_key(|(_, stream)| stream.until) else {
-                return;
-            };
-            self.close(at, cx);
-            place = at.min(self.0.len());
-        }
+        let place = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
         if cx.watch.add(socket.as_fd(), Role::Names(Asked::Stream(place)), Interest::IN).is_err() {
             return;
         }
