@@ -32,8 +32,10 @@ pub enum State {
 #[derive(Debug)]
 struct End {
     socket: OwnedFd,
-    /// None: it is not in the set, for it would tell without end that it is hung up.
+    /// None: it is not in the set.
     watched: Option<Interest>,
+    /// It is not, for it would tell without end that it is hung up.
+    left_out: bool,
 }
 
 /// A connection.
@@ -50,26 +52,23 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// One whose second socket is being connected. Tokens are those of the sides.
-    ///
-    /// # Errors
-    /// Those of epoll_ctl(2).
-    pub fn new(client: OwnedFd, server: OwnedFd, epoll: &Epoll, tokens: [u64; 2]) -> io::Result<Self> {
-        for socket in [&client, &server] {
-            sockopt::set_tcp_nodelay(socket, true)?;
-            sockopt::set_socket_keepalive(socket, true)?;
+    /// One whose second socket is connected, or is being so.
+    pub fn new(client: OwnedFd, server: OwnedFd, connected: bool) -> Self {
+        let end = |socket| End { socket, watched: None, left_out: false };
+        Self { client: end(client), server: end(server), up: Flow::default(), down: Flow::default(), connected }
+    }
+
+    /// Begins: what is there goes through, and for what may come is waited. Tokens are those of the sides.
+    pub fn begin(&mut self, epoll: &Epoll, tokens: [u64; 2], pipes: &mut Pipes, buf: &mut [u8]) -> State {
+        if self.connected {
+            return self.go_on(epoll, tokens, pipes, buf, None);
         }
-        epoll.add(&server, tokens[1], Interest::OUT)?;
-        // Until then nothing is waited for from the client but its end.
-        epoll.add(&client, tokens[0], Interest::empty())?;
-        let end = |socket, watched| End { socket, watched: Some(watched) };
-        Ok(Self {
-            client: end(client, Interest::empty()),
-            server: end(server, Interest::OUT),
-            up: Flow::default(),
-            down: Flow::default(),
-            connected: false,
-        })
+        // Until the container has answered, nothing is waited for from the client but its end.
+        let watched = self.server.watch(epoll, tokens[1], Interest::OUT);
+        match watched.and_then(|()| self.client.watch(epoll, tokens[0], Interest::empty())) {
+            Ok(()) => State::Open,
+            Err(_) => self.broken(),
+        }
     }
 
     /// Something happened at one of its sockets.
@@ -92,7 +91,18 @@ impl Connection {
                 },
             }
         }
-        let ended = what.intersects(Interest::HUP | Interest::ERR);
+        let hung_up = what.intersects(Interest::HUP | Interest::ERR).then_some((side, what));
+        self.go_on(epoll, tokens, pipes, buf, hung_up)
+    }
+
+    fn go_on(
+        &mut self,
+        epoll: &Epoll,
+        tokens: [u64; 2],
+        pipes: &mut Pipes,
+        buf: &mut [u8],
+        hung_up: Option<(Side, Interest)>,
+    ) -> State {
         let (client, server) = (self.client.socket.as_fd(), self.server.socket.as_fd());
         let up = self.up.pump(client, server, pipes, buf);
         let down = self.down.pump(server, client, pipes, buf);
@@ -102,10 +112,10 @@ impl Connection {
         if self.up.is_over() && self.down.is_over() {
             return State::Over;
         }
-        if ended && what.contains(Interest::ERR) {
+        if hung_up.is_some_and(|(_, what)| what.contains(Interest::ERR)) {
             return self.broken();
         }
-        match self.watch(epoll, tokens, ended.then_some(side)) {
+        match self.watch(epoll, tokens, hung_up.map(|(side, _)| side)) {
             Ok(()) => State::Open,
             Err(_) => self.broken(),
         }
@@ -150,10 +160,17 @@ impl Connection {
 }
 
 impl End {
+    /// Begins to wait.
+    fn watch(&mut self, epoll: &Epoll, token: u64, wanted: Interest) -> io::Result<()> {
+        epoll.add(&self.socket, token, wanted)?;
+        self.watched = Some(wanted);
+        Ok(())
+    }
+
     fn set(&mut self, epoll: &Epoll, token: u64, wanted: Interest, hung_up: bool) -> io::Result<()> {
         let wanted = (!(wanted.is_empty() && hung_up)).then_some(wanted);
         // One that was left out stays out until something is wanted of it.
-        let wanted = if self.watched.is_none() && wanted == Some(Interest::empty()) { None } else { wanted };
+        let wanted = if self.left_out && wanted == Some(Interest::empty()) { None } else { wanted };
         if wanted == self.watched {
             return Ok(());
         }
@@ -162,6 +179,7 @@ impl End {
             (Some(_), Some(wanted)) => epoll.modify(&self.socket, token, wanted)?,
             (_, None) => epoll.delete(&self.socket)?,
         }
+        self.left_out = wanted.is_none();
         self.watched = wanted;
         Ok(())
     }

@@ -69,6 +69,8 @@ struct Open {
     most: usize,
     /// No more connections are accepted for now.
     full: bool,
+    /// What is wrong has been told once: whoever connects cannot fill the disk.
+    told: bool,
     pipes: Pipes,
     onward: Onward,
 }
@@ -110,6 +112,7 @@ impl Ports {
                 epoll.add(&socket, RECEIVER | datagrams.count() as u64, Interest::IN)?;
                 datagrams.add(socket, target);
             } else {
+                onward::lasting(&socket)?;
                 epoll.add(&socket, LISTENER | listeners.len() as u64, Interest::IN)?;
                 listeners.push(Listener { socket, target });
             }
@@ -117,8 +120,8 @@ impl Ports {
         cx.watch.add(epoll.as_fd(), Role::Ports, Interest::IN)?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(limit.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
-        let (slots, free, pipes, full) = (Vec::new(), Vec::new(), Pipes::default(), false);
-        self.0 = Some(Box::new(Open { epoll, listeners, datagrams, slots, free, most, full, pipes, onward }));
+        let (slots, free, pipes, full, told) = (Vec::new(), Vec::new(), Pipes::default(), false, false);
+        self.0 = Some(Box::new(Open { epoll, listeners, datagrams, slots, free, most, full, told, pipes, onward }));
         Ok(())
     }
 
@@ -197,7 +200,9 @@ impl Open {
     fn receive(&mut self, at: usize, cx: &mut Context) {
         let before = self.datagrams.has_peers();
         let received = self.datagrams.receive(at, &mut self.onward, (&self.epoll, PEER), &mut cx.io.input);
-        if let Err(error) = received {
+        if let Err(error) = received
+            && !std::mem::replace(&mut self.told, true)
+        {
             cx.files.complain(&format!("a datagram to a published port: {error}"));
         }
         if !before && self.datagrams.has_peers() {
@@ -219,31 +224,34 @@ impl Open {
                 Err(Errno::AGAIN) => return,
                 Err(_) => return self.pause(cx),
             };
-            let begun = SocketAddr::try_from(from)
-                .map_err(io::Error::from)
-                .and_then(|from| self.onward.connect(from, target))
-                .and_then(|server| self.take(client, server));
-            if let Err(error) = begun {
-                cx.files.complain(&format!("a connection to {target}: {error}"));
+            let server =
+                SocketAddr::try_from(from).map_err(io::Error::from).and_then(|from| self.onward.connect(from, target));
+            match server {
+                Ok((server, connected)) => self.take(Connection::new(client, server, connected), cx),
+                Err(error) => {
+                    // As whoever connects without anybody in between would see it.
+                    let _ = net::sockopt::set_socket_linger(&client, Some(Duration::ZERO));
+                    if error.kind() != io::ErrorKind::ConnectionRefused && !std::mem::replace(&mut self.told, true) {
+                        cx.files.complain(&format!("a connection to {target}: {error}"));
+                    }
+                }
             }
         }
     }
 
-    fn take(&mut self, client: OwnedFd, server: OwnedFd) -> io::Result<()> {
+    fn take(&mut self, mut connection: Connection, cx: &mut Context) {
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let slot = &mut self.slots[at as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        match Connection::new(client, server, &self.epoll, tokens(at as usize, slot.generation)) {
-            Ok(connection) => {
-                slot.connection = Some(connection);
-                Ok(())
-            }
-            Err(error) => {
+        let tokens = tokens(at as usize, slot.generation);
+        match connection.begin(&self.epoll, tokens, &mut self.pipes, &mut cx.io.input) {
+            State::Open => slot.connection = Some(connection),
+            State::Over => {
+                connection.give_up(&mut self.pipes);
                 self.free.push(at);
-                Err(error)
             }
         }
     }

@@ -84,12 +84,19 @@ impl Onward {
         })
     }
 
-    /// A socket that is being connected, so that the container sees the client itself where that can be.
+    /// A socket that is connected, or is being so, and which of the two: so that the container sees the client itself
+    /// where that can be.
     ///
     /// # Errors
-    /// Those of the kernel.
-    pub fn connect(&mut self, client: SocketAddr, target: SocketAddr) -> io::Result<OwnedFd> {
-        self.connect_by(Protocol::Tcp, client, target).map(|(socket, _)| socket)
+    /// Those of the kernel; refused.
+    pub fn connect(&mut self, client: SocketAddr, target: SocketAddr) -> io::Result<(OwnedFd, bool)> {
+        let (socket, _) = self.connect_by(Protocol::Tcp, client, target)?;
+        // All of it happens on this host: as a rule the answer is there.
+        match net::connect(&socket, &target) {
+            Ok(()) | Err(Errno::ISCONN) => Ok((socket, true)),
+            Err(Errno::ALREADY | Errno::INPROGRESS | Errno::INTR) => Ok((socket, false)),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// The same for datagrams; and the client's address, if answers to it are kept inside until it is
@@ -188,6 +195,7 @@ fn open(Sort { place, protocol, ipv6 }: Sort) -> io::Result<OwnedFd> {
     let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     if protocol == Protocol::Tcp {
         sockets::limit_tries(&socket, TRIES)?;
+        lasting(&socket)?;
     }
     if place == Place::Own {
         sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -195,6 +203,16 @@ fn open(Sort { place, protocol, ipv6 }: Sort) -> io::Result<OwnedFd> {
         sockets::choose_port_late(&socket)?;
     }
     Ok(socket)
+}
+
+/// What a connection is to have at both its ends: nothing is held back, and who is gone without a word is noticed. Those
+/// that a listener accepts have what it has.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn lasting(socket: &OwnedFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    Ok(sockopt::set_socket_keepalive(socket, true)?)
 }
 
 fn begin(socket: &OwnedFd, target: SocketAddr) -> io::Result<()> {
