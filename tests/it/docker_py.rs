@@ -51,29 +51,50 @@ fn instead_of_docker_hub(env: &Env) -> Registry {
     registry
 }
 
-#[test]
-fn the_python_clients_own_tests_of_images_pass() {
-    let env = Env::new();
-    let _registry = instead_of_docker_hub(&env);
+/// What came of docker-py's own tests, unmodified; and what it said.
+fn own_tests(env: &Env, which: &[&str]) -> (BTreeMap<String, &'static str>, String) {
     let suite = fixtures::folder().join("docker-py");
     let output = process::run(
         env.command("/usr/bin/python3")
             .args(["-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", "--tb=short"])
-            .args(["tests/integration/api_image_test.py", "tests/integration/models_images_test.py"])
+            .args(which)
             .current_dir(&suite)
             .env("PYTHONPATH", &suite)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     );
     let mut results = BTreeMap::new();
     for line in output.out.lines() {
-        let Some((verdict @ ("PASSED" | "FAILED" | "ERROR"), rest)) = line.split_once(' ') else { continue };
+        let Some((verdict, rest)) = line.split_once(' ') else { continue };
+        let Some(verdict) = ["PASSED", "FAILED", "ERROR"].into_iter().find(|known| *known == verdict) else { continue };
         let name = rest.split(' ').next().unwrap().split_once("::").map_or(rest, |(_, name)| name);
         results.insert(name.to_owned(), verdict);
     }
-    assert!(results.len() > 25, "{}{}", output.out, output.err);
+    (results, format!("{}{}", output.out, output.err))
+}
+
+#[test]
+fn the_python_clients_own_tests_of_images_pass() {
+    let env = Env::new();
+    let _registry = instead_of_docker_hub(&env);
+    let which = ["tests/integration/api_image_test.py", "tests/integration/models_images_test.py"];
+    let (results, told) = own_tests(&env, &which);
+    assert!(results.len() > 25, "{told}");
     for (name, verdict) in &results {
         let lack = IMAGES_LACK.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
-        assert_eq!(*verdict == "PASSED", lack.is_none(), "{name} {verdict}, {lack:?}:\n{}", output.out);
+        assert_eq!(*verdict == "PASSED", lack.is_none(), "{name} {verdict}, {lack:?}:\n{told}");
     }
     assert!(IMAGES_LACK.iter().all(|(name, _)| results.contains_key(*name)), "{results:?}");
+}
+
+#[test]
+fn the_python_clients_own_tests_of_ports_pass() {
+    let env = Env::new();
+    let _registry = instead_of_docker_hub(&env);
+    let which = [
+        "tests/integration/api_container_test.py::PortTest",
+        "tests/integration/regression_test.py::TestRegressions::test_792_explicit_port_protocol",
+    ];
+    let (results, told) = own_tests(&env, &which);
+    assert_eq!(results.len(), 2, "{told}");
+    assert!(results.values().all(|verdict| *verdict == "PASSED"), "{told}");
 }
