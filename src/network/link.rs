@@ -278,7 +278,7 @@ fn rule(ipv6: bool, priority: u32, table: u8, mut attributes: Vec<RuleAttribute>
     message.header.table = table;
     attributes.push(RuleAttribute::Priority(priority));
     message.attributes = attributes;
-    Step { message: RouteNetlinkMessage::NewRule(message), flags: NLM_F_CREATE }
+    Step { message: RouteNetlinkMessage::NewRule(message), flags: NLM_F_CREATE | NLM_F_EXCL }
 }
 
 fn family(address: IpAddr) -> AddressFamily {

@@ -518,3 +518,42 @@ fn datagrams_find_their_way_back() {
     other.out.wait_for(&format!("ready {seen} "));
     other.out.wait_for(" f\n");
 }
+
+#[test]
+fn ports_follow_the_container_from_network_to_network() {
+    let env = Env::with_busybox();
+    for (name, more) in [("inside", Some("--internal")), ("one", None), ("two", None)] {
+        let mut arguments = vec!["network", "create"];
+        arguments.extend(more);
+        arguments.push(name);
+        env.docker(arguments).ok();
+    }
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    env.run_detached(&["--name", "echo", "--network", "inside", "-p", &format!("{port}:80")], &["sleep", "1000"]);
+    let _server = serve(&env, "echo", ECHO);
+    // With the first network that leads anywhere they are published; or the container does not get that.
+    let message = env.docker(["network", "connect", "one", "echo"]).fails(1);
+    assert!(message.contains("failed to bind host port for 0.0.0.0:"), "{message}");
+    drop(taken);
+    let own = own_address();
+    let is_seen = || {
+        let mut stream = connect((own, port));
+        assert_eq!(line(&mut stream), format!("{own} {}", stream.local_addr().unwrap().port()));
+    };
+    env.docker(["network", "connect", "one", "echo"]).ok();
+    assert_eq!(published(&env, "echo", "80").port(), port);
+    is_seen();
+    // From then on they lead to where the container is.
+    for (connect, disconnect) in [("two", "one"), ("one", "two")] {
+        env.docker(["network", "connect", connect, "echo"]).ok();
+        is_seen();
+        env.docker(["network", "disconnect", disconnect, "echo"]).ok();
+        assert_eq!(published(&env, "echo", "80").port(), port);
+        is_seen();
+    }
+    env.docker(["network", "disconnect", "one", "echo"]).ok();
+    assert_eq!(env.inspect("echo", "{{json .NetworkSettings.Ports}}"), "{}");
+    env.docker(["network", "connect", "two", "echo"]).ok();
+    is_seen();
+}

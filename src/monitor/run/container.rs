@@ -88,8 +88,7 @@ impl Container {
     fn start_in(&self, record: &ContainerRecord, plan: Option<&Plan>, stdio: Stdio) -> Result<Launched, Refusal> {
         let endpoints = plan.map(Plan::endpoints).unwrap_or_default();
         // While this process is in the host's network namespace.
-        let published = plan.map(|plan| ports::open(&self.home, record, plan)).transpose().map_err(no_network)?;
-        let published = published.unwrap_or_default();
+        let published = ports::open(&self.home, record, &endpoints).map_err(no_network)?;
         network::etc::write(&self.home, record, &endpoints).map_err(Refusal::system)?;
         let mut prepared = plan::prepare(&self.home, &self.entered, record).map_err(refusal)?;
         let mut network = Network { endpoints, published, ..Network::default() };

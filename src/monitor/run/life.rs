@@ -21,13 +21,15 @@ use super::watch::Role;
 use crate::model::networking::Endpoint;
 use crate::model::time::{self, SECOND};
 use crate::monitor::protocol::{Failure, Reply};
-use crate::network::{self, ports::Listening};
+use crate::network;
+use crate::network::ports::{self, Listening};
 use crate::runtime;
 use crate::state::atomic::Durability;
 use crate::state::container::{StateRecord, Status};
 use crate::state::events::Event;
-use crate::state::{self, claim, ending, store};
+use crate::state::{claim, ending, store};
 use crate::sys::epoll::Interest;
+use crate::sys::namespaces::in_network;
 use crate::sys::{pidfd, process, spawn};
 
 /// The container's own streams among all streams; exec sessions' come behind.
@@ -129,14 +131,40 @@ impl Life {
         self.pid().and(self.own_network.as_ref().zip(self.hub.as_ref()))
     }
 
-    /// Commits what its connections are from now on.
-    pub fn change_endpoints(&mut self, endpoints: Vec<Endpoint>, cx: &Context) -> state::Result<()> {
-        let before = std::mem::replace(&mut self.state.endpoints, endpoints);
-        let saved = store::save_state(&cx.files.home, &cx.files.id, &self.state, Durability::Process);
-        if saved.is_err() {
-            self.state.endpoints = before;
+    /// Commits what its connections are from now on. Its published ports lead where these do; if it had none, for it was
+    /// connected to nothing that leads anywhere, they are opened now.
+    ///
+    /// # Errors
+    /// A port is taken; the record cannot be written. Then nothing has changed.
+    pub fn change_endpoints(&mut self, endpoints: Vec<Endpoint>, cx: &mut Context) -> Result<(), Refusal> {
+        let (home, id) = (&cx.files.home, &cx.files.id);
+        let opened = match self.ports.are_open() {
+            true => Vec::new(),
+            false => {
+                let record = store::load(home, id).map_err(Refusal::system)?;
+                ports::open(home, &record, &endpoints).map_err(Refusal::system)?
+            }
+        };
+        let before = (self.state.endpoints.clone(), self.state.ports.clone());
+        self.state.endpoints = endpoints;
+        self.state.ports.extend(opened.iter().map(|one| one.bound));
+        if let Err(error) = store::save_state(home, id, &self.state, Durability::Process) {
+            (self.state.endpoints, self.state.ports) = before;
+            if !opened.is_empty() {
+                ports::give_back(home, id);
+            }
+            return Err(Refusal::system(error));
         }
-        saved
+        self.ports.follow(&self.state.ports, &self.state.endpoints, cx);
+        if let Some(own) = self.own_network.as_ref().filter(|_| !opened.is_empty()) {
+            let kept =
+                in_network(own, || ports::keep_answers(&self.state.ports, ports::targets(&self.state.endpoints)));
+            if let Err(error) = kept {
+                cx.files.complain(&format!("published ports: {error}"));
+            }
+        }
+        self.publish(opened, cx);
+        Ok(())
     }
 
     /// Its own network namespace, if it is connected.

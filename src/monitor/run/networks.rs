@@ -215,18 +215,18 @@ impl Networks {
 }
 
 /// Commits and tells that the container has this connection.
-fn connected(endpoint: Endpoint, life: &mut Life, cx: &Context) -> Result<(), Refusal> {
+fn connected(endpoint: Endpoint, life: &mut Life, cx: &mut Context) -> Result<(), Refusal> {
     let endpoints = life.endpoints().iter().chain([&endpoint]).cloned().collect();
-    life.change_endpoints(endpoints, cx).map_err(Refusal::system)?;
+    life.change_endpoints(endpoints, cx)?;
     cx.files.tell("connect", |record| network::events(record, &[endpoint], "connect"));
     Ok(())
 }
 
 /// Commits and tells that it has none to this network any more, and then gives its addresses back.
-fn disconnected(network: &str, life: &mut Life, cx: &Context) -> Result<(), Refusal> {
+fn disconnected(network: &str, life: &mut Life, cx: &mut Context) -> Result<(), Refusal> {
     let (gone, kept) = life.endpoints().iter().cloned().partition(|endpoint: &Endpoint| endpoint.network_id == network);
     let gone: Vec<Endpoint> = gone;
-    life.change_endpoints(kept, cx).map_err(Refusal::system)?;
+    life.change_endpoints(kept, cx)?;
     network::give_back_all(&cx.files.home, network, &cx.files.id);
     cx.files.tell("disconnect", |record| network::events(record, &gone, "disconnect"));
     Ok(())

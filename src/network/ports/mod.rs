@@ -18,25 +18,34 @@ pub(super) use routes::routes;
 pub use source::{Source, source};
 pub use wanted::unsupported;
 
+use std::io;
+use std::net::IpAddr;
+
 use super::error::{Error, Result};
-use super::plan::Plan;
+use super::link::Links;
+use super::plan::leading;
+use super::store;
+use crate::model::networking::Endpoint;
+use crate::model::ports::Bound;
 use crate::state::container::ContainerRecord;
 use crate::state::lock::Lock;
 use crate::state::paths::Home;
 
-/// Opens what a container publishes. To be called in the host's network namespace.
+/// Opens what a container with these connections publishes: nothing, if none of them leads anywhere. To be called in the
+/// host's network namespace.
 ///
 /// # Errors
 /// In dockerd's words: a port is taken, or may not be.
-pub fn open(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Vec<Listening>> {
+pub fn open(home: &Home, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<Vec<Listening>> {
     let wanted = wanted::wanted(record).map_err(Error::Invalid)?;
-    let [v4, v6] = [false, true].map(|ipv6| plan.leading(ipv6).map(|at| &plan.connections[at]));
-    let Some((network, endpoint)) = v4.or(v6).filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
+    let [v4, v6] = [false, true].map(|ipv6| leading(endpoints, ipv6));
+    let Some(endpoint) = v4.or(v6).filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
+    let [of_v4, of_v6] = targets(endpoints);
     let place = wanted::Place {
-        v4: v4.and_then(|(_, endpoint)| Some(endpoint.v4?.address)),
-        v6: v6.and_then(|(_, endpoint)| Some(endpoint.v6?.address)),
-        one_network: v4.zip(v6).is_none_or(|(v4, v6)| v4.0.id == v6.0.id),
-        default: network.host_binding(),
+        v4: of_v4,
+        v6: of_v6,
+        one_network: v4.zip(v6).is_none_or(|(v4, v6)| v4.id == v6.id),
+        default: store::load(home, &endpoint.network_id)?.host_binding(),
         host_has_ipv6: bind::host_has_ipv6(),
     };
     let _lock = Lock::exclusive(&home.ports_lock())?;
@@ -47,4 +56,22 @@ pub fn open(home: &Home, record: &ContainerRecord, plan: &Plan) -> Result<Vec<Li
     })?;
     claims::write(home, &record.id, &opened.iter().map(|one| one.bound).collect::<Vec<_>>())?;
     Ok(opened)
+}
+
+/// The addresses by which a container with these connections is reached, of either version of IP.
+pub fn targets(endpoints: &[Endpoint]) -> [Option<IpAddr>; 2] {
+    [false, true].map(|ipv6| Some(leading(endpoints, ipv6)?.placed(ipv6)?.address))
+}
+
+/// Has what these ports answer to clients stay inside, in the network namespace that this task is in, as far as that is
+/// not so already.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn keep_answers(published: &[Bound], addresses: [Option<IpAddr>; 2]) -> io::Result<()> {
+    let mut links = Links::here()?;
+    routes(published, addresses).into_iter().try_for_each(|step| match links.take(vec![step]) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(drop),
+    })
 }

@@ -150,6 +150,17 @@ impl Datagrams {
         }
     }
 
+    /// The container is elsewhere: whom that concerns begins anew.
+    pub fn follow(&mut self, next: impl Fn(IpAddr) -> Option<IpAddr>, onward: &mut Onward) {
+        for at in 0..self.receivers.len() {
+            let Some(address) = next(self.receivers[at].target.ip()) else { continue };
+            let of_it = self.peers.iter().filter(|(_, peer)| peer.talk.receiver == at);
+            let gone: Vec<u32> = of_it.map(|(number, _)| *number).collect();
+            gone.into_iter().for_each(|number| self.forget(number, onward));
+            self.receivers[at].target.set_ip(address);
+        }
+    }
+
     /// Whether anybody speaks.
     pub fn has_peers(&self) -> bool {
         !self.peers.is_empty()

@@ -16,7 +16,7 @@ mod flow;
 mod onward;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ use rustix::net::{self, SocketFlags};
 use super::context::Context;
 use super::timers::Due;
 use super::watch::Role;
-use crate::model::ports::Protocol;
+use crate::model::networking::Endpoint;
+use crate::model::ports::{Bound, Protocol};
 use crate::network::ports::{self, Listening};
 use crate::sys::epoll::{Epoll, Interest, Ready};
 
@@ -123,6 +124,32 @@ impl Ports {
         let (slots, free, pipes, full, told) = (Vec::new(), Vec::new(), Pipes::default(), false, false);
         self.0 = Some(Box::new(Open { epoll, listeners, datagrams, slots, free, most, full, told, pipes, onward }));
         Ok(())
+    }
+
+    /// Whether there are any.
+    pub fn are_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The container's connections are these now: those that are made from now on lead there.
+    pub fn follow(&mut self, published: &[Bound], endpoints: &[Endpoint], cx: &Context) {
+        let Some(open) = &mut self.0 else { return };
+        let kept = open.onward.moved(published, endpoints);
+        let [v4, v6] = ports::targets(endpoints);
+        let next = |old: IpAddr| {
+            let stays = [v4, v6].contains(&Some(old));
+            let other = if old.is_ipv6() { v6.or(v4) } else { v4.or(v6) };
+            if stays { None } else { other }
+        };
+        for listener in &mut open.listeners {
+            if let Some(address) = next(listener.target.ip()) {
+                listener.target.set_ip(address);
+            }
+        }
+        open.datagrams.follow(next, &mut open.onward);
+        if let Err(error) = kept {
+            cx.files.complain(&format!("published ports: {error}"));
+        }
     }
 
     /// Something happened at one of the sockets.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::model::networking::Endpoint;
-use crate::model::ports::Protocol;
+use crate::model::ports::{Bound, Protocol};
 use crate::model::subnet::Subnet;
 use crate::network::ports::{self, Clients, Listening, Source, source};
 use crate::sys::namespaces::in_network;
@@ -59,9 +59,17 @@ pub struct Onward {
 impl Onward {
     /// To the container with these namespaces and connections.
     pub fn new(own: OwnedFd, hub: OwnedFd, endpoints: &[Endpoint]) -> Self {
-        let placed = endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
-        let subnets = placed.filter_map(|placed| Subnet::of(placed.address, placed.prefix)).collect();
-        Self { own, hub, subnets, stocks: Vec::new(), clients: None }
+        Self { own, hub, subnets: subnets(endpoints), stocks: Vec::new(), clients: None }
+    }
+
+    /// The container's connections are these now.
+    ///
+    /// # Errors
+    /// Those of the kernel: it does not keep answers inside.
+    pub fn moved(&mut self, published: &[Bound], endpoints: &[Endpoint]) -> io::Result<()> {
+        self.subnets = subnets(endpoints);
+        // With an address the kernel forgets what has it as its source.
+        in_network(&self.own, || ports::keep_answers(published, ports::targets(endpoints)))
     }
 
     /// The sockets by which other containers reach these ports at the addresses of their gateways: what is published on
@@ -186,6 +194,12 @@ impl Onward {
         }
         stock.sockets.pop().ok_or_else(|| io::ErrorKind::Other.into())
     }
+}
+
+/// Who is in one of these is a neighbour of the container's.
+fn subnets(endpoints: &[Endpoint]) -> Vec<Subnet> {
+    let placed = endpoints.iter().flat_map(|endpoint| [endpoint.v4, endpoint.v6]).flatten();
+    placed.filter_map(|placed| Subnet::of(placed.address, placed.prefix)).collect()
 }
 
 /// In its namespace.
