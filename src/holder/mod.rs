@@ -118,7 +118,7 @@ fn join(home: &Home, users: &Lock) -> Result<(), Error> {
 /// # Errors
 /// The kernel gives no network namespaces; the holder cannot be replaced.
 pub fn network(home: &Home) -> Result<OwnedFd, Error> {
-    let opened = || found_network(home);
+    let opened = || network_of_holder(home);
     let found = opened().map_or_else(
         || {
             let _making = Lock::exclusive(&home.holder().join("making"))?;
@@ -151,10 +151,15 @@ pub fn users(home: &Home) -> Result<std::fs::File, Error> {
     open.map_err(Error::at("cannot open the users' lock"))
 }
 
-/// The same, if there is a holder. This process may have threads.
-pub fn found_network(home: &Home) -> Option<OwnedFd> {
+/// The same, if there is a holder.
+fn network_of_holder(home: &Home) -> Option<OwnedFd> {
     let holder = find::holder(home)?;
     namespaces::open(holder.pid, "net").ok().filter(|_| holder.is_alive())
+}
+
+/// The same, if it is there: the holder may have been killed. This process may have threads.
+pub fn found_network(home: &Home) -> Option<OwnedFd> {
+    network_of_holder(home).or_else(|| find::network(home))
 }
 
 /// Joins the holder's user namespace, if there is a holder.

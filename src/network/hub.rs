@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use super::error::{Error, Result};
 use super::link::{self, LOOPBACK, Links, Mac};
 use super::record::Network;
-use super::{firewall, lease, way_out};
+use super::{firewall, lease, store, way_out};
 use crate::holder;
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Kinds};
@@ -44,6 +44,11 @@ impl Hub {
             return Ok(index);
         }
         let _lock = lease::lock(home, &network.id)?;
+        // Whose monitor was killed has nothing that keeps its network.
+        if !store::is_there(home, &network.id) {
+            lease::forget(home, &network.id);
+            return Err(Error::NotFound(network.name.clone()));
+        }
         match find(&mut self.links)? {
             Some((index, true)) => Ok(index),
             found => {
@@ -68,7 +73,8 @@ impl Hub {
                 sysctl(&format!("net/{version}/conf/{name}/forwarding"), "0")?;
             }
         }
-        let addresses = network.pools.iter().map(|pool| link::address(index, pool.gateway, pool.subnet.prefix()));
+        let pools = network.pools.iter().filter(|pool| network.has_gateway(pool.subnet.is_ipv6()));
+        let addresses = pools.map(|pool| link::address(index, pool.gateway, pool.subnet.prefix()));
         let steps = addresses.chain([link::up(index)]).collect();
         self.links.take(steps)?;
         Ok(index)

@@ -173,7 +173,8 @@ pub fn apart(port: u32) -> Step {
         LinkInfo::PortKind(InfoPortKind::Bridge),
         LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
     ])];
-    Step { message: RouteNetlinkMessage::SetLink(link), flags: 0 }
+    // What SetLink does not look at.
+    Step { message: RouteNetlinkMessage::NewLink(link), flags: 0 }
 }
 
 /// An interface comes up.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::log::go_bool;
 use crate::model::subnet::Subnet;
 use crate::model::time::Nanos;
 
@@ -19,7 +20,20 @@ pub const NONE_ID: &str = "a0e5d7c38b1f4926c0d3e8a75f19b4627d0c8e3a51f96b24d7e0a
 
 /// The largest packets of a network that asks for no size: what the way out can take, so that what leaves by TCP goes
 /// in large pieces.
-const MTU: u32 = 65520;
+pub const LARGEST: u32 = 65520;
+
+/// The option that names the bridge's interface.
+pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// The option that says how large packets may be.
+pub const MTU: &str = "com.docker.network.driver.mtu";
+/// The option by which containers reach each other.
+pub const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
+/// The option by which the bridge has no IPv4 address.
+pub const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
+/// The options that say what a gateway does; `isolated`: the bridge has no address.
+pub const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+/// The same for IPv6.
+pub const GATEWAY_MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 
 /// A network: what was asked for, made whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +91,14 @@ impl Network {
 
     /// The bridge's interface.
     pub fn interface(&self) -> String {
-        let named = self.options.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
+        let named = self.options.get(BRIDGE_NAME).filter(|name| !name.is_empty());
         named.cloned().unwrap_or_else(|| format!("br-{}", &self.id[..12]))
     }
 
     /// The largest packet, in bytes.
     pub fn mtu(&self) -> u32 {
-        let asked = self.options.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok());
-        asked.filter(|mtu| (68..=MTU).contains(mtu)).unwrap_or(MTU)
+        let asked = self.options.get(MTU).and_then(|mtu| mtu.parse().ok());
+        asked.filter(|mtu| (68..=LARGEST).contains(mtu)).unwrap_or(LARGEST)
     }
 
     /// The address of the host at which its containers' ports are published where none is asked for.
@@ -95,7 +109,18 @@ impl Network {
 
     /// Whether its containers reach each other.
     pub fn icc(&self) -> bool {
-        self.options.get("com.docker.network.bridge.enable_icc").is_none_or(|value| value != "false")
+        self.flag(ENABLE_ICC) != Some(false)
+    }
+
+    fn flag(&self, option: &str) -> Option<bool> {
+        self.options.get(option).and_then(|value| go_bool(value))
+    }
+
+    /// Whether the bridge has the gateway's address of one version of IP.
+    pub fn has_gateway(&self, ipv6: bool) -> bool {
+        let mode = self.options.get(if ipv6 { GATEWAY_MODE_IPV6 } else { GATEWAY_MODE_IPV4 });
+        let inhibited = !ipv6 && self.flag(INHIBIT_IPV4) == Some(true);
+        !inhibited && mode.is_none_or(|mode| mode != "isolated")
     }
 
     /// Its pools of one version of IP.

@@ -283,6 +283,36 @@ fn who_has_no_network_of_its_own_is_not_connected() {
 }
 
 #[test]
+fn options_of_a_network() {
+    let env = Env::with_busybox();
+    let create = |name: &str, more: &[&str]| {
+        let mut words = vec!["network", "create"];
+        words.extend(more);
+        words.push(name);
+        env.docker(words).ok();
+    };
+    create("strangers", &["--subnet", "10.85.0.0/24", "-o", "com.docker.network.bridge.enable_icc=0"]);
+    create(
+        "lonely",
+        &["--internal", "--subnet", "10.86.0.0/24", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated"],
+    );
+    for (network, names) in [("strangers", ["box-a", "box-b"]), ("lonely", ["box-c", "box-d"])] {
+        for name in names {
+            env.run_detached(&["--name", name, "--network", network], &["sleep", "1000"]);
+        }
+    }
+    // Each of the bridge, none of another one.
+    assert!(reaches(&env, "box-a", "10.85.0.1") && reaches(&env, "box-b", "10.85.0.1"));
+    assert!(!reaches(&env, "box-a", "10.85.0.3") && !reaches(&env, "box-b", "10.85.0.2"));
+    // One that comes later is no exception.
+    env.run_detached(&["--name", "late"], &["sleep", "1000"]);
+    env.docker(["network", "connect", "strangers", "late"]).ok();
+    assert!(reaches(&env, "late", "10.85.0.1") && !reaches(&env, "late", "10.85.0.2"));
+    // Each of the other one, none of the bridge, which has no address.
+    assert!(reaches(&env, "box-c", "10.86.0.3") && !reaches(&env, "box-c", "10.86.0.1"));
+}
+
+#[test]
 fn what_no_network_can_be_is_refused() {
     let env = Env::new();
     let create = |body: Value| env.post("/v1.51/networks/create", &body);
@@ -309,15 +339,41 @@ fn what_no_network_can_be_is_refused() {
         ),
         (json!({"Name": "x", "Options": {"com.docker.network.bridge.name": "../x"}}), 400, "invalid bridge name: ../x"),
         (json!({"Name": ""}), 400, "invalid network name: name is empty"),
+        (
+            json!({"Name": "x", "Options": {"com.docker.network.bridge.enable_icc": "maybe"}}),
+            400,
+            "failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing \"maybe\": \
+             invalid syntax)",
+        ),
+        (
+            json!({"Name": "x", "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}),
+            400,
+            "gateway mode 'isolated' can only be used for an internal network",
+        ),
+        (
+            json!({"Name": "x", "Options": {"com.docker.network.bridge.gateway_mode_ipv6": "routed"}}),
+            501,
+            "option com.docker.network.bridge.gateway_mode_ipv6: routed is not supported: the host has no route to \
+             containers",
+        ),
+        (
+            json!({"Name": "x", "Options": {"com.docker.network.bridge.host_binding_ipv4": "here"}}),
+            400,
+            "failed to parse com.docker.network.bridge.host_binding_ipv4 value: here (nil ip)",
+        ),
     ] {
         assert_eq!(create(body).expect(status).message(), text);
     }
     let removal = env.delete("/v1.51/networks/bridge").expect(403).message();
     assert_eq!(removal, "bridge is a pre-defined network and cannot be removed");
     env.delete("/v1.51/networks/nobody").expect(404);
-    let options = json!({"com.docker.network.bridge.name": "br7", "com.docker.network.bridge.inhibit_ipv4": "true"});
+    let options =
+        json!({"com.docker.network.bridge.name": "br7", "com.docker.network.bridge.trusted_host_interfaces": "x"});
     let told = create(json!({"Name": "odd", "Options": options})).expect(201).json();
-    assert_eq!(told["Warning"], "option com.docker.network.bridge.inhibit_ipv4 is not implemented and has no effect");
+    assert_eq!(
+        told["Warning"],
+        "option com.docker.network.bridge.trusted_host_interfaces is not implemented and has no effect"
+    );
     let names = |filters: &str| {
         let all = env.docker(["network", "ls", "--format", "{{.Name}}", "--filter", filters]).ok();
         all.lines().collect::<Vec<_>>().join(" ")

@@ -9,7 +9,9 @@ use crate::model::ids::random_id;
 use crate::model::log::go_bool;
 use crate::model::subnet::Subnet;
 use crate::model::time;
-use crate::network::record::{Network, Pool};
+use crate::network::record::{
+    BRIDGE_NAME, ENABLE_ICC, GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6, INHIBIT_IPV4, LARGEST, MTU, Network, Pool,
+};
 use crate::network::{pool, store};
 
 /// What a client asks for.
@@ -136,19 +138,21 @@ fn refuse(new: &NewNetwork) -> Result<()> {
 }
 
 /// Options that have an effect, or whose default is what is done.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 11] = [
     BRIDGE_NAME,
     MTU,
-    "com.docker.network.bridge.enable_icc",
-    "com.docker.network.bridge.host_binding_ipv4",
+    ENABLE_ICC,
+    HOST_BINDING,
     "com.docker.network.bridge.default_bridge",
     "com.docker.network.enable_ipv4",
     "com.docker.network.enable_ipv6",
     MASQUERADE,
+    INHIBIT_IPV4,
+    GATEWAY_MODE_IPV4,
+    GATEWAY_MODE_IPV6,
 ];
-const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-const MTU: &str = "com.docker.network.driver.mtu";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 /// Checks the options; a sentence for each that has no effect.
 fn options(new: &NewNetwork) -> Result<Vec<String>> {
@@ -159,17 +163,56 @@ fn options(new: &NewNetwork) -> Result<Vec<String>> {
             return Err(Error::InvalidParameter(format!("invalid bridge name: {name}")));
         }
     }
-    if let Some(mtu) = new.options.get(MTU)
-        && mtu.parse::<u32>().is_err()
-    {
-        return Err(Error::InvalidParameter(format!("parse error: invalid value for {MTU}: {mtu}")));
+    let asked = |name: &str| new.options.get(name).filter(|value| !value.is_empty());
+    let wrong = |name: &str, value: &str, why: &str| {
+        Err(Error::InvalidParameter(format!("failed to parse {name} value: {value} ({why})")))
+    };
+    for name in [ENABLE_ICC, MASQUERADE, INHIBIT_IPV4] {
+        if let Some(value) = asked(name).filter(|value| go_bool(value).is_none()) {
+            return wrong(name, value, &format!("strconv.ParseBool: parsing {value:?}: invalid syntax"));
+        }
+    }
+    if let Some(value) = asked(HOST_BINDING).filter(|value| value.parse::<IpAddr>().is_err()) {
+        return wrong(HOST_BINDING, value, "nil ip");
+    }
+    let mut warnings = Vec::new();
+    for name in [GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6] {
+        match asked(name).map(String::as_str) {
+            None | Some("nat") => {}
+            Some("isolated") if new.internal => {}
+            Some("isolated") => {
+                let text = "gateway mode 'isolated' can only be used for an internal network";
+                return Err(Error::InvalidParameter(text.to_owned()));
+            }
+            // Nothing of the host reaches containers past their published ports.
+            Some("nat-unprotected") => {
+                warnings.push(format!("option {name}: containers are as with nat, for the host does not reach them"));
+            }
+            Some("routed") => {
+                let text = format!("option {name}: routed is not supported: the host has no route to containers");
+                return Err(Error::NotImplemented(text));
+            }
+            Some(mode) => return wrong(name, mode, &format!("unknown gateway mode {mode}")),
+        }
+    }
+    if let Some(mtu) = new.options.get(MTU) {
+        match mtu.parse::<u32>() {
+            Ok(bytes) if bytes < 68 => return Err(Error::InvalidParameter(format!("invalid MTU: {mtu}"))),
+            Ok(bytes) if bytes > LARGEST => {
+                warnings.push(format!("option {MTU}: it is {LARGEST}, the largest there is"))
+            }
+            Ok(_) => {}
+            Err(_) => return Err(Error::InvalidParameter(format!("parse error: invalid value for {MTU}: {mtu}"))),
+        }
     }
     let ignored = |(name, value): &(&String, &String)| {
         !OPTIONS.contains(&name.as_str()) || (name.as_str() == MASQUERADE && go_bool(value) == Some(false))
     };
     let options = new.options.iter().filter(ignored).map(|(name, _)| name);
     let of_ipam = new.ipam_options.iter().flatten().map(|(name, _)| name);
-    Ok(options.chain(of_ipam).map(|name| format!("option {name} is not implemented and has no effect")).collect())
+    let without_effect = |name| format!("option {name} is not implemented and has no effect");
+    warnings.extend(options.chain(of_ipam).map(without_effect));
+    Ok(warnings)
 }
 
 /// Subnets as they were asked for: one may have no subnet yet, and so no gateway.

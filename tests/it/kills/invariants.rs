@@ -56,6 +56,30 @@ pub fn check(look: Look<'_>, told: &Told) {
         assert!([204, 404].contains(&reply.status), "{what}: rm -f: {} {}", reply.status, reply.text());
         told_once(look, id, "destroy", 1);
     }
+    check_networks(env, what);
+}
+
+/// No network is in use any more, and no interface of a container is left on a bridge.
+#[track_caller]
+fn check_networks(env: &Env, what: &str) {
+    let networks = env.get("/v1.51/networks?filters={%22type%22:[%22custom%22]}").expect(200).json();
+    for network in networks.as_array().unwrap() {
+        let id = network["Id"].as_str().unwrap();
+        // A monitor that is about to end has what it had.
+        eventually(&format!("{what}: a network can be removed"), || {
+            let said = env.delete(&format!("/v1.51/networks/{id}"));
+            assert!([204, 403, 404].contains(&said.status), "{what}: {}", said.text());
+            said.status != 403
+        });
+    }
+    let inside = |holder: &Seen| {
+        let namespace = format!("--net=/proc/{}/ns/net", holder.pid);
+        env.pierless(["unshare", "nsenter", namespace.as_str(), "cat", "/proc/net/dev"]).out
+    };
+    eventually(&format!("{what}: no interface is left"), || {
+        let seen = env.role("holder").first().map(inside).unwrap_or_default();
+        !seen.lines().any(|line| line.trim_start().starts_with("veth") || line.trim_start().starts_with("br-"))
+    });
 }
 
 #[track_caller]
@@ -168,6 +192,14 @@ pub fn nothing_left(env: &Env, what: &str) {
         let names = entries.map(|entry| entry.file_name().into_string().unwrap());
         names.filter(|name| name != "names" && name != "lock").collect()
     };
+    let leases = |dir: std::path::PathBuf| -> Vec<String> {
+        let named = |entry: std::fs::DirEntry| entry.file_name().into_string().unwrap();
+        let links = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        links.filter(|entry| entry.path().is_symlink()).map(named).collect()
+    };
+    let networks = || std::fs::read_dir(env.run_dir().join("networks")).into_iter().flatten().flatten();
+    let taken = || networks().flat_map(|entry| leases(entry.path())).collect::<Vec<_>>();
+    assert_eq!(taken(), Vec::<String>::new(), "{what}: addresses are taken");
     let containers = env.data().join("containers");
     for dir in [containers.join("names"), containers, env.run_dir().join("containers"), env.run_dir().join("execs")] {
         eventually(&format!("{what}: {} is empty", dir.display()), || entries(dir.clone()).is_empty());

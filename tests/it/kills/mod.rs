@@ -32,9 +32,11 @@ enum Victim {
     Starter,
     Init,
     Holder,
+    WayOut,
 }
 
-const VICTIMS: [Victim; 5] = [Victim::Api, Victim::Monitor, Victim::Starter, Victim::Init, Victim::Holder];
+const VICTIMS: [Victim; 6] =
+    [Victim::Api, Victim::Monitor, Victim::Starter, Victim::Init, Victim::Holder, Victim::WayOut];
 
 /// A small generator: a run is repeated by its seed.
 struct Random(u64);
@@ -62,6 +64,7 @@ impl Victim {
                 wanted.map(|seen| seen.pid).collect()
             }
             Victim::Init => env.container_pids(),
+            Victim::WayOut => env.way_out().into_iter().collect(),
         }
     }
 
@@ -77,8 +80,8 @@ impl Victim {
 
 /// One or two of them.
 fn victims(random: &mut Random) -> Vec<Victim> {
-    let first = VICTIMS[random.next(5) as usize];
-    let second = VICTIMS[random.next(5) as usize];
+    let mut any = || VICTIMS[random.next(VICTIMS.len() as u64) as usize];
+    let (first, second) = (any(), any());
     if random.next(2) == 0 || first == second { vec![first] } else { vec![first, second] }
 }
 
@@ -168,6 +171,11 @@ fn names() {
 #[test]
 fn streams() {
     attack("attach");
+}
+
+#[test]
+fn networks() {
+    attack("networks");
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub const WORKLOADS: &[(&str, Workload)] = &[
     ("names", names),
     ("attach", attach),
     ("image", image),
+    ("networks", networks),
     ("archive", archive),
 ];
 
@@ -178,6 +179,35 @@ fn exec(client: &Client<'_>) {
         }
     }
     client.remove(&id, true);
+}
+
+/// A network of one's own, and a container that comes into it, and out, while it runs.
+fn networks(client: &Client<'_>) {
+    let label = &client.label;
+    let create = |name: &str| {
+        let made = client.call("POST", "/networks/create", &json!({"Name": format!("{label}-{name}")}));
+        assert!(made.as_ref().is_none_or(|(status, _)| matches!(status, 201 | 500)), "network create: {made:?}");
+        matches!(made, Some((201, _)))
+    };
+    if !create("a") || !create("b") {
+        return;
+    }
+    let options = json!({"HostConfig": {"NetworkMode": format!("{label}-a")}});
+    let Some(id) = client.create("c", "sleep 1000; true", options) else { return };
+    client.start(&id);
+    for verb in ["connect", "disconnect", "connect"] {
+        let said = client.call("POST", &format!("/networks/{label}-b/{verb}"), &json!({"Container": id}));
+        let status = said.as_ref().map_or(200, |(status, _)| *status);
+        // 403, 500: what the one before did was not answered, or the container was lost on the way.
+        assert!(matches!(status, 200 | 403 | 409 | 500), "{verb}: {said:?}");
+    }
+    client.remove(&id, true);
+    for name in ["a", "b"] {
+        let said = client.call("DELETE", &format!("/networks/{label}-{name}"), &Value::Null);
+        let status = said.as_ref().map_or(204, |(status, _)| *status);
+        // 403: the container's removal was not answered.
+        assert!(matches!(status, 204 | 403 | 404 | 500), "network rm: {said:?}");
+    }
 }
 
 fn names(client: &Client<'_>) {
