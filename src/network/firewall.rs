@@ -19,7 +19,7 @@ use super::nft::{Family, Hook, Is, Meta, Table, compare, drop_it, interface, mas
 /// The kernel has no nf_tables, or refuses.
 pub fn set(way_out: &str) -> io::Result<()> {
     let way_out = interface(way_out);
-    let mut table = Table::new(Family::Inet, "pierless");
+    let mut table = Table::replacing(Family::Inet, "pierless");
     table.chain("postrouting", Hook::Postrouting);
     table.chain("forward", Hook::Forward);
     table.rule("postrouting", &[meta(Meta::OutName), compare(Is::Equal, &way_out), masquerade()]);

@@ -85,7 +85,7 @@ pub enum Is {
     Unequal = 1,
 }
 
-/// One transaction: a table with all that is in it, in the place of what was there under its name.
+/// One transaction: a table with all that is in it.
 #[derive(Debug)]
 pub struct Table {
     name: &'static str,
@@ -95,15 +95,28 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// One in a namespace that has none of this name.
     pub fn new(family: Family, name: &'static str) -> Self {
-        let mut table = Self { name, family, bytes: Vec::with_capacity(2048), messages: 0 };
-        table.message(BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, &[]);
+        let mut table = Self::begin(family, name);
+        table.message(NEW_TABLE, REQUEST | CREATE, family as u8, 0, &text(1, name));
+        table
+    }
+
+    /// One in the place of what may be there under its name. The kernel lets go of what was there when no processor uses it
+    /// any more, and who has asked for that waits some milliseconds.
+    pub fn replacing(family: Family, name: &'static str) -> Self {
+        let mut table = Self::begin(family, name);
         let own = text(1, name);
         // First there is one, so that it can be taken away, with what may be in it.
         table.message(NEW_TABLE, REQUEST | CREATE, family as u8, 0, &own);
         table.message(DELETE_TABLE, REQUEST, family as u8, 0, &own);
         table.message(NEW_TABLE, REQUEST | CREATE, family as u8, 0, &own);
+        table
+    }
+
+    fn begin(family: Family, name: &'static str) -> Self {
+        let mut table = Self { name, family, bytes: Vec::with_capacity(2048), messages: 0 };
+        table.message(BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, &[]);
         table
     }
 
@@ -226,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_transaction_is_well_formed() {
-        let mut table = Table::new(Family::Inet, "t");
+        let mut table = Table::replacing(Family::Inet, "t");
         table.chain("forward", Hook::Forward);
         table.rule("forward", &[meta(Meta::InName), compare(Is::Unequal, &interface("tap0")), drop_it()]);
         table.rule("forward", &[payload(Header::Transport, 2, 2), compare(Is::Equal, &[0, 53]), to_port(61053)]);
