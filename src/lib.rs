@@ -52,6 +52,7 @@
 //!          room for the end; a starter         monitor::run::life: Life::start
 //!          addresses are leased                network::plan; network::etc
 //!          record -> root, plan, joins         monitor::run::plan: prepare; spec: build
+//!          ports of the host are taken         network::ports: open
 //!          a network namespace, connected      network::attach
 //!          namespaces, mounts, program         runtime::start: start
 //!          its pid is committed, told          monitor::run::life: Life::started

@@ -308,6 +308,37 @@ while True: threading.Thread(target=serve, args=[s.accept()[0]], daemon=True).st
 }
 
 #[test]
+fn what_a_program_says_last_is_heard() {
+    let env = Env::with_busybox();
+    let port = free_port();
+    let option = format!("{port}:80");
+    env.docker([
+        "create",
+        "--name",
+        "once",
+        "-p",
+        &option,
+        "busybox",
+        "sh",
+        "-c",
+        "head -c 100000 /dev/zero | nc -l -p 80",
+    ])
+    .ok();
+    for _ in 0..10 {
+        env.docker(["start", "once"]).ok();
+        let mut got = Vec::new();
+        // The program listens a little later than it starts; until then it refuses.
+        eventually("the program answers", || {
+            let mut stream = connect((Ipv4Addr::LOCALHOST, port));
+            got.clear();
+            stream.read_to_end(&mut got).is_ok()
+        });
+        assert_eq!(got.len(), 100_000);
+        env.docker(["wait", "once"]).ok();
+    }
+}
+
+#[test]
 fn any_free_port_is_nobody_elses() {
     const COUNT: usize = 12;
     let env = Env::with_busybox();

@@ -41,6 +41,8 @@ const ROUNDS: usize = 16;
 const ACCEPTED: usize = 32;
 /// Descriptors that are left for everything else.
 const SPARE: u64 = 100;
+/// So many connections are tried whatever the limit.
+const FEWEST: usize = 8;
 /// How long until connections are accepted again, should no other have ended meanwhile.
 const SOON: Duration = Duration::from_millis(200);
 
@@ -120,7 +122,7 @@ impl Ports {
         }
         cx.watch.add(epoll.as_fd(), Role::Ports, Interest::IN)?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let most = usize::try_from(limit.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
+        let most = usize::try_from(limit.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX).max(FEWEST);
         let (slots, free, pipes, full, told) = (Vec::new(), Vec::new(), Pipes::default(), false, false);
         self.0 = Some(Box::new(Open { epoll, listeners, datagrams, slots, free, most, full, told, pipes, onward }));
         Ok(())
@@ -242,14 +244,19 @@ impl Open {
         let target = listener.target;
         for _ in 0..ACCEPTED {
             if self.slots.len() - self.free.len() >= self.most {
-                return self.pause(cx);
+                // Until one of them has ended.
+                return self.pause();
             }
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let (client, from) = match net::acceptfrom_with(&self.listeners[at].socket, flags) {
                 Ok((client, Some(from))) => (client, from),
                 Ok((_, None)) | Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return,
-                Err(_) => return self.pause(cx),
+                Err(_) => {
+                    // Others have what is missing: nobody tells when it comes free.
+                    cx.timers.set(Due::Ports, SOON);
+                    return self.pause();
+                }
             };
             let server =
                 SocketAddr::try_from(from).map_err(io::Error::from).and_then(|from| self.onward.connect(from, target));
@@ -301,13 +308,12 @@ impl Open {
     }
 
     /// There is no descriptor left: the kernel keeps those who come until others have gone.
-    fn pause(&mut self, cx: &mut Context) {
+    fn pause(&mut self) {
         if !std::mem::replace(&mut self.full, true) {
             for (at, listener) in self.listeners.iter().enumerate() {
                 let _ = self.epoll.modify(&listener.socket, at as u64, Interest::empty());
             }
         }
-        cx.timers.set(Due::Ports, SOON);
     }
 
     fn accept_again(&mut self, cx: &mut Context) {
