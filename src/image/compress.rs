@@ -53,6 +53,11 @@ impl Format {
         Ok(Self::of(&head))
     }
 
+    /// Whether OCI has a media type for layers packed so.
+    pub fn has_media_type(self) -> bool {
+        matches!(self, Self::Plain | Self::Gzip | Self::Zstd)
+    }
+
     /// Media type of a layer packed so, in OCI's words.
     pub fn layer_media_type(self) -> &'static str {
         match self {

@@ -14,8 +14,9 @@ use crate::model::time;
 
 use super::chain::chain_ids;
 use super::changes;
+use super::compress::Format;
 use super::config::{History, ImageConfig, RootFs, host_architecture};
-use super::layers::{Extracted, extract};
+use super::layers::{Extracted, extract, nameable};
 use super::meta::{Descriptor, ImageMeta, LayerRef};
 use super::outcome::{Loaded, Progress};
 use super::platform::Platform;
@@ -55,6 +56,7 @@ pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<L
     let config = changes::apply(&import.changes)?;
     let staging = Staging::new(store)?;
     let (blob, layer) = receive(&staging, body)?;
+    let blob = nameable(&blob, &staging.join("plain"))?;
     let diff_id = layer.diff_id.clone().unwrap_or_else(|| format!("sha256:{}", blob.hex));
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
     let created = time::rfc3339(time::now());
@@ -77,7 +79,7 @@ pub fn import(store: &Store, body: impl Read + Send, import: Import) -> Result<L
     let config_path = staging.join("config");
     fs::write(&config_path, &bytes).map_err(Error::at(&config_path))?;
     let chain = chain_ids(std::slice::from_ref(&diff_id)).swap_remove(0);
-    let media_type = layer.format.layer_media_type().to_owned();
+    let media_type = Format::of_file(&blob.path)?.layer_media_type().to_owned();
     let layer_ref = LayerRef {
         chain: chain.clone(),
         diff_id,

@@ -10,8 +10,11 @@ use crate::state::atomic::{self, Durability};
 
 use super::compress::{self, Format, Hashing};
 use super::meta::{LayerRecord, LayerRef};
+use super::spool::{Spool, Spooled};
 use super::unpack::{Privilege, UnpackError, Unpacked, unpack};
 use super::{Error, Result};
+
+const BUFFER: usize = 1 << 20;
 
 /// A layer unpacked, not yet in its place.
 #[derive(Debug)]
@@ -82,4 +85,24 @@ pub fn extract(archive: impl Read + Send, dir: &Path, privilege: &Privilege) -> 
 pub fn extract_file(archive: &Path, dir: &Path) -> Result<Extracted> {
     let file = File::open(archive).map_err(Error::at(archive))?;
     extract(file, dir, &Privilege::of_this_process())
+}
+
+/// A layer's archive in a form that a manifest can name: there is none for xz and bzip2, and few readers know them. Those
+/// are unpacked to `place`; whoever made the archive gave them without a manifest, so no digest of theirs is lost.
+///
+/// # Errors
+/// [`Error::Read`] for a bad archive, or those of the file system.
+pub fn nameable(file: &Spooled, place: &Path) -> Result<Spooled> {
+    if Format::of_file(&file.path)?.has_media_type() {
+        return Ok(file.clone());
+    }
+    let packed = File::open(&file.path).map_err(Error::at(&file.path))?;
+    let (_, mut plain) = compress::plain(packed).map_err(Error::Read)?;
+    let (mut spool, mut buffer) = (Spool::create(place)?, vec![0; BUFFER]);
+    loop {
+        match plain.read(&mut buffer).map_err(Error::Read)? {
+            0 => return Ok(spool.finish()),
+            count => spool.write(&buffer[..count])?,
+        }
+    }
 }

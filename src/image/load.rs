@@ -18,7 +18,7 @@ use super::chain::chain_ids;
 use super::compress::{self, Format, HEAD};
 use super::config::ImageConfig;
 use super::entries::{Entries, Entry, Kind};
-use super::layers::{Extracted, extract, extract_file};
+use super::layers::{Extracted, extract, extract_file, nameable};
 use super::manifest::Document;
 use super::meta::{Descriptor, ImageMeta, LayerRef, Manifest};
 use super::outcome::{Loaded, Progress};
@@ -277,9 +277,16 @@ fn prepare(
     let mut below = String::new();
     for ((chain, diff_id), path) in chain_ids(diff_ids).into_iter().zip(diff_ids).zip(&plan.layers) {
         let file = files.need(path)?;
-        let media_type = Format::of_file(&file.path)?.layer_media_type().to_owned();
-        let blob = Descriptor { media_type, digest: format!("sha256:{}", file.hex), size: file.size };
-        ready.blobs.push((file.path.clone(), file.hex.clone()));
+        let kept = match plan.documents.is_empty() {
+            true => nameable(file, &staging.join(format!("plain-{}-{chain}", earlier.len())))?,
+            false => file.clone(),
+        };
+        if kept.hex != file.hex {
+            check_digest(&format!("sha256:{}", kept.hex), diff_id)?;
+        }
+        let media_type = Format::of_file(&kept.path)?.layer_media_type().to_owned();
+        let blob = Descriptor { media_type, digest: format!("sha256:{}", kept.hex), size: kept.size };
+        ready.blobs.push((kept.path, kept.hex));
         let mut layer = LayerRef { chain, diff_id: diff_id.clone(), blob, size: 0 };
         let chain = &layer.chain;
         let known = store.kept_layer(chain)?.filter(|known| known.diff_id == *diff_id).map(|known| known.size);
@@ -353,7 +360,10 @@ fn keep_documents(files: &Files, documents: Vec<(Vec<u8>, Descriptor)>, ready: &
 
 fn check_diff_id(extracted: &Extracted, file: &Spooled, want: &str) -> Result<()> {
     let plain = || format!("sha256:{}", file.hex);
-    let have = extracted.diff_id.clone().unwrap_or_else(plain);
+    check_digest(&extracted.diff_id.clone().unwrap_or_else(plain), want)
+}
+
+fn check_digest(have: &str, want: &str) -> Result<()> {
     if have == want {
         return Ok(());
     }

@@ -32,7 +32,8 @@
 //!
 //! What is given away, pushed or saved, is what arrived ([`tree`]): layers in the form in which they came, for all blobs that
 //! an image's manifests name stay. Only an image that came without a manifest gets one made up, from its layers as they are
-//! here, and always the same one, so that what it was pushed as once is found to be there the next time.
+//! here, and always the same one, so that what it was pushed as once is found to be there the next time. For that, layers
+//! which came so and are packed in a way that no manifest can name are kept unpacked ([`layers::nameable`]).
 
 pub mod archive;
 pub mod attestations;

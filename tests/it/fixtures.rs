@@ -102,6 +102,16 @@ pub fn noise(length: usize) -> Vec<u8> {
 
 /// A docker-archive, as `docker save` writes it, of one image with these layers. `config` is the image's `config`.
 pub fn docker_archive(tags: &[&str], config: serde_json::Value, layers: &[Vec<u8>]) -> Vec<u8> {
+    docker_archive_of(tags, config, layers, |layer| layer.to_vec())
+}
+
+/// The same, with layers that are packed so.
+pub fn docker_archive_of(
+    tags: &[&str],
+    config: serde_json::Value,
+    layers: &[Vec<u8>],
+    pack: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
     let history: Vec<_> = (0..layers.len())
         .map(|number| json!({"created": "2026-01-02T03:04:05Z", "created_by": format!("layer {number}")}))
@@ -116,7 +126,7 @@ pub fn docker_archive(tags: &[&str], config: serde_json::Value, layers: &[Vec<u8
     let manifest = json!([{"Config": config_name, "RepoTags": tags, "Layers": names}]).to_string();
     let mut tar = Tar::default().file(&config_name, 0o644, config);
     for (name, layer) in names.iter().zip(layers) {
-        tar = tar.file(name, 0o644, layer);
+        tar = tar.file(name, 0o644, pack(layer));
     }
     tar.file("manifest.json", 0o644, manifest).bytes()
 }

@@ -17,7 +17,7 @@ fn load(env: &Env, archive: &[u8]) -> Output {
     docker.finish()
 }
 
-fn through(program: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn through(program: &str, bytes: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     std::fs::write(&path, bytes).unwrap();

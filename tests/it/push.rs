@@ -99,6 +99,43 @@ fn what_was_loaded_is_pushed_as_it_came() {
     assert_eq!(fs::read_dir(again.data().join("images/blobs/sha256")).unwrap().count(), 0);
 }
 
+/// No manifest can name xz and bzip2, and few readers know them.
+#[test]
+fn layers_that_are_packed_in_odd_ways_are_pushed_for_all_readers() {
+    let registry = Registry::start(Options::default());
+    let layers = [fixtures::busybox_layer(), fixtures::Tar::default().file("more", 0o644, "more").bytes()];
+    let digests: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", fixtures::sha256(layer))).collect();
+    let mut made = Vec::new();
+    for program in ["xz", "bzip2"] {
+        let env = Env::new();
+        let name = registry.name(&format!("odd:{program}"));
+        let pack = |layer: &[u8]| super::images::through(program, layer);
+        let archive = fixtures::docker_archive_of(&[&name], fixtures::busybox_config(), &layers, pack);
+        let path = env.base().join("archive");
+        fs::write(&path, archive).unwrap();
+        // The second time all is here.
+        for _ in 0..2 {
+            env.docker(["load", "-q", "-i", path.to_str().unwrap()]).ok();
+        }
+        env.docker(["push", "-q", &name]).ok();
+        let manifest: Value = serde_json::from_str(&registry.raw(&format!("odd:{program}"))).unwrap();
+        for (layer, digest) in manifest["layers"].as_array().unwrap().iter().zip(&digests) {
+            assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+            assert_eq!(layer["digest"], digest.as_str());
+        }
+        made.push(manifest);
+        // An import is packed by its maker, too.
+        fs::write(&path, pack(&layers[1])).unwrap();
+        let name = registry.name(&format!("odd:import-{program}"));
+        env.docker(["import", path.to_str().unwrap(), &name]).ok();
+        env.docker(["push", "-q", &name]).ok();
+        let manifest: Value = serde_json::from_str(&registry.raw(&format!("odd:import-{program}"))).unwrap();
+        assert_eq!(manifest["layers"][0]["digest"], digests[1].as_str());
+        super::store_check::is_sound(&env);
+    }
+    assert_eq!(made[0], made[1], "the same image makes the same manifest");
+}
+
 #[test]
 fn what_is_not_here_is_told_before_anything_is_sent() {
     let registry = registries::with_busybox();
