@@ -30,6 +30,9 @@ struct Plain(Vec<String>);
 
 /// A program that the launcher does not start: its start hangs.
 const HANG: &str = "hang";
+/// A program whose start is told late: when there is a file `heard` in the folder that is named with it. It speaks at
+/// once, and then makes a file `spoken` there.
+const LATE: &str = "late";
 /// A program after whose end the monitor panics.
 const PANIC: &str = "panic";
 
@@ -37,6 +40,13 @@ impl Launcher for Plain {
     fn start(&self, stdio: Stdio) -> Result<Launched, Refusal> {
         match self.0[0].as_str() {
             HANG => std::thread::sleep(Duration::from_secs(1000)),
+            LATE => {
+                let dir = &self.0[1];
+                let script = format!("echo ready; touch {dir}/spoken; exec sleep 1000");
+                let started = run(&["sh", "-c", &script].map(str::to_owned), stdio)?;
+                until(&format!("{dir}/heard"));
+                return Ok(started.into());
+            }
             PANIC => return run(&["true".to_owned()], stdio).map(Launched::from),
             _ => {}
         }
@@ -76,6 +86,15 @@ fn run(words: &[String], stdio: Stdio) -> Result<Started, Refusal> {
     Ok(Started::new(child.id().cast_signed(), terminal))
 }
 
+/// Waits until there is such a file.
+fn until(file: &str) {
+    let since = Instant::now();
+    while !std::path::Path::new(file).exists() {
+        assert!(since.elapsed().as_secs() < 60, "no {file}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 struct Fixture {
     _dir: tempfile::TempDir,
     home: Home,
@@ -85,7 +104,7 @@ struct Fixture {
 /// A container of `sh -c script`, and its monitor in a process of its own.
 fn monitor(script: &str, change: impl FnOnce(&mut ContainerRecord)) -> Fixture {
     let words: Vec<String> = match script.strip_prefix('!') {
-        Some(program) => vec![program.to_owned()],
+        Some(program) => program.split(' ').map(str::to_owned).collect(),
         None => ["sh", "-c", script].map(str::to_owned).into(),
     };
     let dir = tempfile::tempdir().expect("temporary directory");
@@ -210,6 +229,30 @@ fn frames(mut bytes: &[u8]) -> [String; 2] {
         bytes = &rest[len..];
     }
     texts.map(|text| String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn nobody_hears_a_program_before_its_start_is_written_down() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let place = |name: &str| format!("{}/{name}", dir.path().display());
+    let f = monitor(&format!("!{LATE} {}", dir.path().display()), |_| {});
+    let mut client = f.attach(all(false));
+    let starting = f.connect();
+    starting.ask(&crate::monitor::protocol::Request::Start).expect("ask");
+    until(&place("spoken"));
+    // It serves in turn: before it greets, it has read what it listens to.
+    drop(f.connect());
+    drop(f.connect());
+    client.set_nonblocking(true).expect("non-blocking");
+    let early = client.read(&mut [0; 64]).map_err(|error| error.kind());
+    assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
+    assert!(!f.state().is_running());
+    std::fs::write(place("heard"), "").expect("file");
+    client.set_nonblocking(false).expect("blocking");
+    let mut frame = [0; 14];
+    client.read_exact(&mut frame).expect("output");
+    assert_eq!(&frame[8..], b"ready\n");
+    assert!(f.state().is_running(), "whoever hears it may ask for more");
 }
 
 #[test]
