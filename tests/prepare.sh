@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a machine ready for the tests: packages, a user to test as, devices, and the fixtures that need tools of the
-# host (a Debian root file system, the docker command line, docker-py). Runs as root, or as a user who may sudo.
+# host (a Debian root file system, the docker command line with compose, docker-py). Runs as root, or as a user who may sudo.
 # Idempotent; what it makes beside packages and the user lies in target/fixtures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,6 +47,21 @@ if ! command -v docker >/dev/null && [ ! -x "$fixtures/bin/docker" ]; then
     (cd "$unpacked" && apt-get download -q "$package" && dpkg-deb -x ./*.deb tree)
     cp "$unpacked/tree/usr/bin/docker" "$fixtures/bin/docker"
     rm -rf "$unpacked"
+fi
+
+# Compose 2 is in Debian from its next release on: by lists of their own, its program is taken out of that package.
+if [ ! -x "$fixtures/cli-plugins/docker-compose" ]; then
+    apart=$(mktemp -d)
+    mkdir -p "$apart/lists/partial" "$apart/cache/archives/partial"
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$keys] http://deb.debian.org/debian trixie main" >"$apart/sources.list"
+    own=(-q -o "Dir::Etc::SourceList=$apart/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Acquire::Languages=none
+        -o "Dir::State::Lists=$apart/lists" -o "Dir::Cache=$apart/cache" -o "APT::Sandbox::User=$(id -un)")
+    apt-get "${own[@]}" update
+    (cd "$apart" && apt-get "${own[@]}" download docker-compose && dpkg-deb -x ./*.deb tree)
+    mkdir -p "$fixtures/cli-plugins"
+    cp "$apart/tree/usr/libexec/docker/cli-plugins/docker-compose" "$fixtures/cli-plugins/docker-compose"
+    rm -rf "$apart"
 fi
 
 # Python packages of versions that are not the distribution's: docker-py, and what makes requests of a description.

@@ -216,7 +216,8 @@ impl Engine {
         let paths = self.home.container(id);
         let ended = state.status == Status::Exited && state.exits > 0;
         if ended && !events::is_told(&self.home, id, "die", state.finished_at) {
-            let seconds = (state.finished_at - state.started_at) / SECOND;
+            // The clock may have been set back between the two.
+            let seconds = ((state.finished_at - state.started_at) / SECOND).max(0);
             let extra = [("exitCode", state.exit_code.to_string()), ("execDuration", seconds.to_string())];
             self.emit(record, "die", &extra);
         }

@@ -148,6 +148,7 @@ mod tests {
     #[test]
     fn people_read_words() {
         assert_eq!(human_duration(0), "Less than a second");
+        assert_eq!(human_duration(-3600 * SECOND), "Less than a second", "the clock was set back");
         assert_eq!(human_duration(61 * SECOND), "About a minute");
         assert_eq!(human_duration(3 * 3600 * SECOND), "3 hours");
         assert_eq!(human_duration(24 * 3 * 3600 * SECOND), "3 days");

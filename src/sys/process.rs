@@ -22,6 +22,11 @@ pub fn ticks() -> u64 {
     now.tv_sec.unsigned_abs() * 100 + now.tv_nsec.unsigned_abs() / 10_000_000
 }
 
+/// Whole seconds since a process with this [`start_time`] began, whatever became of the clock meanwhile.
+pub fn seconds_since(start: u64) -> u64 {
+    ticks().saturating_sub(start) / 100
+}
+
 /// This process's children, as the kernel lists them; its zombies are among them.
 pub fn children() -> Vec<i32> {
     match fs::read_to_string("/proc/thread-self/children") {

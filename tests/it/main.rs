@@ -20,6 +20,7 @@ mod arrows;
 mod attach;
 mod bad_input;
 mod command_line;
+mod compose;
 mod context;
 mod crash_points;
 mod crowd;

@@ -19,7 +19,7 @@ use super::streams::Streams;
 use super::timers::Due;
 use super::watch::Role;
 use crate::model::networking::Endpoint;
-use crate::model::time::{self, SECOND};
+use crate::model::time;
 use crate::monitor::protocol::{Failure, Reply};
 use crate::network;
 use crate::network::ports::{self, Listening};
@@ -346,7 +346,7 @@ impl Life {
         // From here on every process sees the end.
         cx.files.commit_exit(&self.state);
 
-        let seconds = (self.state.finished_at - self.state.started_at) / SECOND;
+        let seconds = process::seconds_since(self.state.pid_start);
         cx.files.tell("die", |record| {
             let mut events = network::events(record, &endpoints, "disconnect");
             if self.stop_told {
