@@ -42,9 +42,9 @@ pub enum Verb {
     /// Save images as an archive
     Save(Save),
     /// Pull images from a registry
-    Pull(Pull),
+    Pull(Transfer),
     /// Push images to a registry
-    Push(Push),
+    Push(Transfer),
     /// List images
     Images(Images),
     /// Run a command as root of the user's namespaces
@@ -276,32 +276,16 @@ pub struct Save {
     pub images: Vec<String>,
 }
 
-/// Options of `pull`.
+/// Options of `pull` and `push`.
 #[derive(Args, Debug)]
-pub struct Pull {
-    /// The machine that it is for, os[/architecture[/variant]]
+pub struct Transfer {
+    /// The machine whose image is meant, os[/architecture[/variant]]
     #[arg(long)]
     pub platform: Option<String>,
     /// All tags of the repository
     #[arg(short, long)]
     pub all_tags: bool,
-    /// Print the id only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// The image
-    pub image: String,
-}
-
-/// Options of `push`.
-#[derive(Args, Debug)]
-pub struct Push {
-    /// The one machine whose image is meant, os[/architecture[/variant]]
-    #[arg(long)]
-    pub platform: Option<String>,
-    /// All tags of the repository
-    #[arg(short, long)]
-    pub all_tags: bool,
-    /// Print what the registry calls it only
+    /// Print only the id, or what the registry calls it
     #[arg(short, long)]
     pub quiet: bool,
     /// The image

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::args::{Pull, Push};
+use super::args::Transfer;
 use super::screen::{Screen, Shown};
 use super::{Error, credentials};
-use crate::engine::images::{PullRequest, PushRequest, parse_platform};
+use crate::engine::images::{TransferRequest, parse_platform};
 use crate::engine::{self, Engine};
 use crate::image;
 use crate::image::pull::{LayerStep, Pulled, Step};
@@ -13,7 +13,7 @@ use crate::image::push;
 use crate::model::reference::Reference;
 
 /// `pierless pull`.
-pub fn pull(engine: &Engine, options: &Pull) -> Result<(), Error> {
+pub fn pull(engine: &Engine, options: &Transfer) -> Result<(), Error> {
     let platform = options.platform.as_deref();
     let pulled = fetch(engine, &options.image, options.all_tags, platform, options.quiet)?;
     let text: String = pulled.into_iter().map(|one| one.id + "\n").collect();
@@ -28,22 +28,14 @@ pub fn fetch(
     platform: Option<&str>,
     quiet: bool,
 ) -> Result<Vec<Pulled>, Error> {
-    let name = Reference::parse(image).map_err(|err| failed(err.into()))?;
-    let credentials = credentials::of(name.domain());
-    let name = if all_tags { name } else { name.with_default_tag() };
-    let platform = platform.map(parse_platform).transpose().map_err(failed)?;
-    let request = PullRequest { name: name.to_string(), tag: String::new(), platform, credentials };
+    let request = request(image, all_tags, platform)?;
     let mut screen = Screen::new(quiet);
     engine.pull_image(request, None, &mut |step| show_pull(&mut screen, step)).map_err(failed)
 }
 
 /// `pierless push`.
-pub fn push(engine: &Engine, options: &Push) -> Result<(), Error> {
-    let name = Reference::parse(&options.image).map_err(|err| failed(err.into()))?;
-    let credentials = credentials::of(name.domain());
-    let name = if options.all_tags { name } else { name.with_default_tag() };
-    let platform = options.platform.as_deref().map(parse_platform).transpose().map_err(failed)?;
-    let request = PushRequest { name: name.to_string(), tag: String::new(), platform, credentials };
+pub fn push(engine: &Engine, options: &Transfer) -> Result<(), Error> {
+    let request = request(&options.image, options.all_tags, options.platform.as_deref())?;
     let mut screen = Screen::new(options.quiet);
     let mut digests = String::new();
     let mut show = |step: push::Step| {
@@ -54,6 +46,15 @@ pub fn push(engine: &Engine, options: &Push) -> Result<(), Error> {
     };
     engine.push_image(request, None, &mut show).map_err(failed)?;
     io::stdout().write_all(digests.as_bytes()).map_err(Error::doing("print"))
+}
+
+/// By the user's own credentials.
+fn request(image: &str, all_tags: bool, platform: Option<&str>) -> Result<TransferRequest, Error> {
+    let name = Reference::parse(image).map_err(|err| failed(err.into()))?;
+    let credentials = credentials::of(name.domain());
+    let name = if all_tags { name } else { name.with_default_tag() };
+    let platform = platform.map(parse_platform).transpose().map_err(failed)?;
+    Ok(TransferRequest { name: name.to_string(), tag: String::new(), platform, credentials })
 }
 
 fn failed(err: image::Error) -> Error {

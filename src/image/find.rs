@@ -59,15 +59,37 @@ impl Image {
 /// # Errors
 /// [`Error::Missing`], [`Error::Reference`], [`Error::OtherPlatform`], or those of the file system.
 pub fn resolve(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Image> {
-    let (id, target) = store.locate(name)?;
-    let image = store.image(&id)?;
-    let Some(want) = platform.filter(|want| !image.is_for(want)) else { return Ok(image) };
-    let tree = target.and_then(|target| store.tree(&target)).unwrap_or_default();
+    resolve_named(store, name, platform).map(|found| found.image)
+}
+
+/// What a name led to.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The image.
+    pub image: Image,
+    /// The id of the one that the name means, beside which it may be.
+    pub named: String,
+    /// What the name means to a registry, if it is a name.
+    pub target: Option<Descriptor>,
+}
+
+/// As [`resolve`], with what the name itself means.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_named(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Found> {
+    let (named, target) = store.locate(name)?;
+    let image = store.image(&named)?;
+    let Some(want) = platform.filter(|want| !image.is_for(want)) else { return Ok(Found { image, named, target }) };
+    let tree = target.as_ref().and_then(|target| store.tree(target)).unwrap_or_default();
     let mut beside = tree.manifests().into_iter().filter_map(|(_, manifest)| store.image(manifest.image_id()).ok());
-    beside.find(|image| image.is_for(want)).ok_or_else(|| {
-        let (have, want) = (image.platform().to_string(), want.to_string());
-        Error::OtherPlatform { name: name.to_owned(), have, want }
-    })
+    match beside.find(|image| image.is_for(want)) {
+        Some(image) => Ok(Found { image, named, target }),
+        None => {
+            let (have, want) = (image.platform().to_string(), want.to_string());
+            Err(Error::OtherPlatform { name: name.to_owned(), have, want })
+        }
+    }
 }
 
 /// Directories of an image's layers, the lowest first, for overlayfs.

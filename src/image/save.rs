@@ -77,21 +77,10 @@ impl Archive {
     fn add(&mut self, store: &Store, one: &Chosen, platforms: &[Platform]) -> Result<()> {
         let meta = store.meta(&one.id)?;
         let node = store.tree_of(&meta, one.target.as_ref())?;
-        let all = node.manifests();
         let wanted: Vec<&Node> = match platforms {
-            [] => all.iter().map(|(_, manifest)| *manifest).collect(),
-            _ => {
-                let fit = |(member, manifest): &(_, &Node)| {
-                    let have = store.platform_of(*member, manifest)?;
-                    platforms.iter().filter_map(|want| have.fits(want)).min()
-                };
-                let mut ranked: Vec<_> = all.iter().filter_map(|one| Some((fit(one)?, one.1))).collect();
-                ranked.sort_by_key(|(rank, _)| *rank);
-                if platforms.len() == 1 {
-                    ranked.truncate(1);
-                }
-                ranked.into_iter().map(|(_, manifest)| manifest).collect()
-            }
+            [] => node.manifests().into_iter().map(|(_, manifest)| manifest).collect(),
+            [_] => store.fitting(&node, platforms).into_iter().take(1).collect(),
+            _ => store.fitting(&node, platforms),
         };
         let main = wanted.iter().find(|manifest| manifest.image_id() == one.id).or(wanted.first());
         let name = one.name.as_ref().map_or_else(|| one.id.clone(), Reference::familiar);

@@ -147,6 +147,17 @@ impl Store {
         }
     }
 
+    /// Those of the manifests below that are for one of these machines, the best first.
+    pub fn fitting<'a>(&self, node: &'a Node, platforms: &[Platform]) -> Vec<&'a Node> {
+        let fit = |(member, manifest): (Option<&Member>, &'a Node)| {
+            let have = self.platform_of(member, manifest)?;
+            Some((platforms.iter().filter_map(|want| have.fits(want)).min()?, manifest))
+        };
+        let mut ranked: Vec<_> = node.manifests().into_iter().filter_map(fit).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, manifest)| manifest).collect()
+    }
+
     /// The machine that a manifest is for, by its index's word or by its configuration's; none of statements about an
     /// image.
     pub fn platform_of(&self, member: Option<&Member>, manifest: &Node) -> Option<Platform> {

@@ -9,7 +9,7 @@ use crate::api::route::routes;
 use crate::api::types::images::{ByName, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruneReply};
 use crate::api::types::progress::ProgressLine;
 use crate::api::{ApiError, Cx, Empty, JsonLines, Path, Query, Reply, Stream, Upload, compat};
-use crate::engine::images::{ListOptions, PullRequest, parse_platform, repository_and_tag};
+use crate::engine::images::{ListOptions, TransferRequest, parse_platform, repository_and_tag};
 use crate::engine::{self, Engine};
 use crate::image::import::Import;
 use crate::image::platform::Platform;
@@ -262,7 +262,7 @@ async fn pull(cx: Cx, q: CreateQuery) -> Result<Stream<JsonLines<ProgressLine>>,
     };
     // `docker pull -a` of old ends the name so.
     let name = q.from_image.strip_suffix(':').unwrap_or(&q.from_image).to_owned();
-    let request = PullRequest { name, tag: q.tag, platform, credentials: asker(&cx) };
+    let request = TransferRequest { name, tag: q.tag, platform, credentials: asker(&cx) };
     cx.stream(move |engine, out| {
         let gone = out.gone_owned()?;
         let mut tell = |step: Step| Vec::<ProgressLine>::from(step).iter().for_each(|line| drop(out.json(line)));

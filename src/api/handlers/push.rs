@@ -11,7 +11,7 @@ use crate::api::types::progress::ProgressLine;
 use crate::api::types::registry::AttestationStatement;
 use crate::api::{ApiError, Cx, JsonLines, Path, Query, Reply, Stream, compat};
 use crate::engine;
-use crate::engine::images::PushRequest;
+use crate::engine::images::TransferRequest;
 use crate::image::attestations::Wanted;
 use crate::image::push::Step;
 
@@ -36,7 +36,7 @@ pub async fn push(
         false => None,
     };
     let (name, tag) = (path.0.name, q.0.tag);
-    let request = PushRequest { name, tag, platform, credentials: asker(&cx) };
+    let request = TransferRequest { name, tag, platform, credentials: asker(&cx) };
     // What can be no name is told by a status, all else in the stream, as dockerd does.
     request.wanted().map_err(engine::Error::from)?;
     cx.stream(move |engine, out| {

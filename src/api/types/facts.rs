@@ -81,14 +81,8 @@ impl SystemInfo {
     pub fn new(home: &Home, facts: Facts) -> Self {
         let [running, paused, stopped] = facts.containers;
         let overlay = facts.driver == Driver::Overlay;
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let proxy = |name: &str| env::var(name).or_else(|_| env::var(name.to_lowercase())).unwrap_or_default();
         let commit = |id: &str| Commit { id: id.to_owned() };
-        let hub = IndexInfo { name: "docker.io".to_owned(), mirrors: Vec::new(), secure: true, official: true };
-        let mut security = list(&["name=seccomp,profile=builtin"]);
-        if facts.rootless {
-            security.push("name=rootless".to_owned());
-        }
+        let security = ["name=seccomp,profile=builtin", "name=rootless"];
         Self {
             id: facts.id,
             containers: running + paused + stopped,
@@ -102,12 +96,7 @@ impl SystemInfo {
                 ["Native Overlay".to_owned(), overlay.to_string()],
             ],
             docker_root_dir: home.data.display().to_string(),
-            plugins: Plugins {
-                volume: Vec::new(),
-                network: list(&["host", "null"]),
-                authorization: None,
-                log: list(&["json-file", "none"]),
-            },
+            plugins: Plugins::built_in(),
             memory_limit: false,
             swap_limit: false,
             kernel_memory_tcp: false,
@@ -136,11 +125,7 @@ impl SystemInfo {
             n_cpu: facts.processors,
             mem_total: facts.memory,
             index_server_address: "https://index.docker.io/v1/".to_owned(),
-            registry_config: RegistryConfig {
-                insecure_registry_cidrs: list(&["::1/128", "127.0.0.0/8"]),
-                index_configs: [("docker.io".to_owned(), hub)].into(),
-                mirrors: None,
-            },
+            registry_config: RegistryConfig::shown(),
             generic_resources: None,
             http_proxy: proxy("HTTP_PROXY"),
             https_proxy: proxy("HTTPS_PROXY"),
@@ -151,25 +136,65 @@ impl SystemInfo {
             server_version: VERSION.to_owned(),
             runtimes: [(RUNTIME.to_owned(), Runtime { path: "/proc/self/exe".to_owned() })].into(),
             default_runtime: RUNTIME.to_owned(),
-            swarm: Swarm {
-                node_id: String::new(),
-                node_addr: String::new(),
-                local_node_state: "inactive".to_owned(),
-                control_available: false,
-                error: String::new(),
-                remote_managers: None,
-            },
+            swarm: Swarm::none(),
             live_restore_enabled: true,
             isolation: String::new(),
             init_binary: "docker-init".to_owned(),
             containerd_commit: commit(""),
             runc_commit: commit("built-in"),
             init_commit: commit("pierless"),
-            security_options: security,
+            security_options: owned(&security[..1 + usize::from(facts.rootless)]),
             cdi_spec_dirs: Vec::new(),
             warnings: facts.warnings,
         }
     }
+}
+
+impl Plugins {
+    /// Nothing can be plugged in.
+    fn built_in() -> Self {
+        Self {
+            volume: Vec::new(),
+            network: owned(&["bridge", "host", "null"]),
+            authorization: None,
+            log: owned(&["json-file", "none"]),
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// What clients are shown of it; the rest is the user's configuration file's.
+    fn shown() -> Self {
+        let hub = IndexInfo { name: "docker.io".to_owned(), mirrors: Vec::new(), secure: true, official: true };
+        Self {
+            insecure_registry_cidrs: owned(&["::1/128", "127.0.0.0/8"]),
+            index_configs: [("docker.io".to_owned(), hub)].into(),
+            mirrors: None,
+        }
+    }
+}
+
+impl Swarm {
+    /// There is none.
+    fn none() -> Self {
+        Self {
+            node_id: String::new(),
+            node_addr: String::new(),
+            local_node_state: "inactive".to_owned(),
+            control_available: false,
+            error: String::new(),
+            remote_managers: None,
+        }
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// A proxy of this process's environment.
+fn proxy(name: &str) -> String {
+    env::var(name).or_else(|_| env::var(name.to_lowercase())).unwrap_or_default()
 }
 
 impl EventMessage {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::engine::Engine;
-use crate::image::find::layers_of;
+use crate::image::find::{Found, layers_of, resolve_named};
 use crate::image::meta::Descriptor;
 use crate::image::platform::Platform;
-use crate::image::{self, Error, Image, Result};
+use crate::image::{Error, Image, Result};
 use crate::model::time::{self, Nanos};
 
 use super::list::by_image;
@@ -53,8 +53,7 @@ impl Engine {
     /// Not found, also if it is there for other platforms than the one asked for.
     pub fn inspect_image(&self, name: &str, platform: Option<&Platform>, manifests: bool) -> Result<Details> {
         let store = self.image_store()?;
-        let image = image::resolve(&store, name, platform)?;
-        let (named, target) = store.locate(name)?;
+        let Found { image, named, target } = resolve_named(&store, name, platform)?;
         let own = image.meta.manifests.first().map(|manifest| manifest.blob.clone());
         let target = if platform.is_some() { own.or(target) } else { target.or(own) };
         let users = using::all(self.home())?;

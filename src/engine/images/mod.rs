@@ -13,6 +13,7 @@ mod save;
 mod search;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod using;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,8 @@ pub use crate::image::platform::parse as parse_platform;
 pub use import::Arriving;
 pub use inspect::{Details, HistoryItem};
 pub use list::{ListOptions, Summary};
-pub use pull::PullRequest;
-pub use push::PushRequest;
 pub use remove::RemovedItem;
+pub use transfer::TransferRequest;
 pub use using::InUse;
 
 use super::Engine;

@@ -3,26 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use crate::engine::Engine;
-use crate::image::platform::Platform;
 use crate::image::pull::{self, Distribution, Pulled, Step};
 use crate::image::{Error, Result};
-use crate::model::reference::{Reference, is_tag};
+use crate::model::reference::Reference;
 use crate::registry::config::registry_of;
 use crate::registry::http::Http;
 use crate::registry::{Config, Credentials, Repository};
 
-/// What to pull, and for whom.
-#[derive(Debug, Clone, Default)]
-pub struct PullRequest {
-    /// The image's name.
-    pub name: String,
-    /// A tag or a digest instead of the name's own; empty: that one, or all tags where it has none.
-    pub tag: String,
-    /// The machine that it is for; none: this one.
-    pub platform: Option<Platform>,
-    /// Who asks.
-    pub credentials: Credentials,
-}
+use super::transfer::{TransferRequest, wanted};
 
 impl Engine {
     /// Pulls an image, or all of a repository. `gone`: a pipe that is closed when nobody waits for it any more.
@@ -31,11 +19,11 @@ impl Engine {
     /// As [`pull::pull`]. Before the first step is told, nothing has happened.
     pub fn pull_image(
         &self,
-        request: PullRequest,
+        request: TransferRequest,
         gone: Option<OwnedFd>,
         tell: &mut dyn FnMut(Step),
     ) -> Result<Vec<Pulled>> {
-        let name = wanted(&request.name, &request.tag)?;
+        let name = request.wanted()?;
         if is_reserved(&name) {
             return Err(Error::Reserved(name.familiar_name()));
         }
@@ -97,20 +85,4 @@ fn domain_of(address: &str) -> &str {
 /// Whether the name stands for the image without layers, which no registry has.
 fn is_reserved(name: &Reference) -> bool {
     name.familiar_name() == "scratch"
-}
-
-/// The name to pull or push: a digest makes a tag meaningless.
-pub(super) fn wanted(name: &str, tag: &str) -> Result<Reference> {
-    let name = Reference::parse(name)?;
-    let name = match tag {
-        "" => name,
-        digest if digest.contains(':') => name.with_digest(digest)?,
-        tag if is_tag(tag) && name.digest().is_none() => name.with_tag(tag)?,
-        tag if is_tag(tag) => name,
-        _ => return Err(Error::Invalid("invalid tag format".to_owned())),
-    };
-    match name.digest().map(str::to_owned) {
-        Some(digest) => Ok(name.with_digest(&digest)?),
-        None => Ok(name),
-    }
 }

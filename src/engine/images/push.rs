@@ -4,37 +4,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::image::platform::Platform;
 use crate::image::push::{self, Step};
 use crate::image::{Error, Result, Store};
 use crate::model::reference::Reference;
 use crate::registry::http::Http;
-use crate::registry::{Config, Credentials, Repository};
+use crate::registry::{Config, Repository};
 
-use super::pull::wanted;
-
-/// What to push, and for whom.
-#[derive(Debug, Clone, Default)]
-pub struct PushRequest {
-    /// The image's name.
-    pub name: String,
-    /// A tag or a digest instead of the name's own; empty: that one, or all tags where it has none.
-    pub tag: String,
-    /// The machine whose image is meant; none: all that the name means.
-    pub platform: Option<Platform>,
-    /// Who asks.
-    pub credentials: Credentials,
-}
-
-impl PushRequest {
-    /// The name that is meant, with a tag or a digest, or neither.
-    ///
-    /// # Errors
-    /// It can be none.
-    pub fn wanted(&self) -> Result<Reference> {
-        wanted(&self.name, &self.tag)
-    }
-}
+use super::transfer::TransferRequest;
 
 impl Engine {
     /// Pushes an image, or all that have a name in a repository. `gone`: a pipe that is closed when nobody waits for it
@@ -42,7 +18,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`push::push`]; what has no such name.
-    pub fn push_image(&self, request: PushRequest, gone: Option<OwnedFd>, tell: &mut dyn FnMut(Step)) -> Result<()> {
+    pub fn push_image(
+        &self,
+        request: TransferRequest,
+        gone: Option<OwnedFd>,
+        tell: &mut dyn FnMut(Step),
+    ) -> Result<()> {
         let name = request.wanted()?;
         tell(Step::Begin(name.clone()));
         let store = self.image_store()?;

@@ -1,12 +1,13 @@
 //! Removes names of images, and images: Docker's rules for what is only untagged, what is deleted, what is refused.
 
 use crate::engine::Engine;
+use crate::image::find::{Found, resolve_named};
 use crate::image::garbage::{self, Removed};
 use crate::image::meta::ImageMeta;
 use crate::image::platform::Platform;
 use crate::image::refs::Ref;
 use crate::image::staging::Staging;
-use crate::image::{self, Error, Result, Store};
+use crate::image::{Error, Image, Result, Store};
 use crate::model::ids::short;
 use crate::model::reference::Reference;
 use crate::state::lock::Lock;
@@ -124,8 +125,7 @@ impl Removal {
     }
 
     fn remove_platform(&mut self, name: &str, platform: &Platform) -> Result<()> {
-        let (named, target) = self.store.locate(name)?;
-        let meta = image::resolve(&self.store, name, Some(platform))?.meta;
+        let Found { image: Image { meta, .. }, named, target } = resolve_named(&self.store, name, Some(platform))?;
         self.check(&meta, &[], true)?;
         if meta.id == named {
             let tree = target.and_then(|target| self.store.tree(&target)).unwrap_or_default();

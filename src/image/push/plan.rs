@@ -121,12 +121,8 @@ fn choose<'a>(
         let own = all.iter().find(|(_, manifest)| manifest.image_id() == meta.id);
         return own.map(|(_, manifest)| *manifest).ok_or_else(|| Error::Damaged(node.blob.digest.clone()));
     };
-    let ranked = node.manifests().into_iter().filter_map(|(member, manifest)| {
-        let rank = store.platform_of(member, manifest)?.fits(want)?;
-        Some((rank, manifest))
-    });
-    let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, manifest)| manifest);
-    best.ok_or_else(|| none_of(name.familiar(), std::slice::from_ref(want)))
+    let wanted = std::slice::from_ref(want);
+    store.fitting(node, wanted).first().copied().ok_or_else(|| none_of(name.familiar(), wanted))
 }
 
 fn described(node: &Node) -> Descriptor {
