@@ -6,13 +6,15 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::image::meta::Descriptor;
@@ -61,7 +63,7 @@ pub struct Partial<'a> {
     blob: Descriptor,
     hex: String,
     source: Source<'a>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What came is not what the manifest names.
@@ -73,7 +75,7 @@ pub fn unverified(digest: &str) -> Error {
 pub enum Bad {
     /// Something else failed.
     Failed(Error),
-    /// What was there before was damaged: it is gone, and a new try may succeed.
+    /// What was there before is gone: it was damaged, or nobody needs it any more. A new try may succeed.
     Begin,
     /// Another blob came: it is gone, too, and what spoilt it may have been on the way.
     Spoilt,
@@ -101,7 +103,7 @@ impl<'a> Partial<'a> {
             Some(lock) => lock,
             None => wait(&path, blob.size, source)?,
         };
-        Ok(Self { path, blob: blob.clone(), hex, source, _lock: lock })
+        Ok(Self { path, blob: blob.clone(), hex, source, lock })
     }
 
     /// A spool that begins with what is there.
@@ -109,18 +111,37 @@ impl<'a> Partial<'a> {
     /// # Errors
     /// Another manifest lied about its length; those of the file system.
     pub fn spool(&self) -> Result<Spool, Bad> {
-        let meta = fs::metadata(&self.path).map_err(Error::at(&self.path))?;
+        let meta = self.lock.file().metadata().map_err(Error::at(&self.path))?;
+        if meta.nlink() == 0 {
+            return Err(Bad::Begin);
+        }
         // What has a further name is somebody's whole blob by now, and never written to.
         if meta.len() > self.blob.size || (meta.nlink() > 1 && meta.len() != self.blob.size) {
             return self.abandon();
         }
-        Ok(Spool::resume(&self.path)?)
+        Ok(Spool::resume(&self.held())?)
+    }
+
+    /// The file that the lock is on. Who publishes a blob forgets it without asking who waits for it, or has just got it:
+    /// by now its name in `partial/` may be another file's, which is somebody else's.
+    fn held(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.lock.file().as_raw_fd()))
+    }
+
+    /// Gives the file a further name.
+    fn link(&self, place: &Path) -> Result<(), Bad> {
+        match linkat(CWD, self.held(), CWD, place, AtFlags::SYMLINK_FOLLOW) {
+            Err(Errno::NOENT) => Err(Bad::Begin),
+            other => Ok(other.map_err(|err| Error::at(place)(err.into()))?),
+        }
     }
 
     /// Takes the file's name away: the next try begins with another one.
     fn abandon<T>(&self) -> Result<T, Bad> {
-        fs::remove_file(&self.path).map_err(Error::at(&self.path))?;
-        Err(Bad::Begin)
+        match fs::remove_file(&self.path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(Error::at(&self.path)(err).into()),
+            _ => Err(Bad::Begin),
+        }
     }
 
     /// Brings the rest of the blob, and gives it a further name `place` if it is what it should be.
@@ -152,7 +173,7 @@ impl<'a> Partial<'a> {
         }
         tell(LayerStep::Verifying);
         // Linked before it is said to be complete: readers end then, and their user may go on.
-        fs::hard_link(&self.path, place).map_err(Error::at(place))?;
+        self.link(place)?;
         if spool.hash() != self.hex {
             drop(spool);
             let _ = fs::remove_file(place);
@@ -256,4 +277,48 @@ pub fn sweep(store: &Store) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::model::ids::hex;
+    use crate::model::reference::Reference;
+    use crate::registry::http::Http;
+    use crate::registry::{Config, Credentials};
+    use crate::state::paths::Home;
+
+    #[test]
+    fn what_is_forgotten_while_it_is_held_is_never_taken_for_another_file() {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = Store::open(&Home { data: dir.path().join("data"), run: dir.path().join("run") }).expect("store");
+        let http = Http::start(Config::default(), None).expect("client");
+        let name = Reference::parse("example.com/x").expect("name");
+        let from = Repository::new(http, &name, Credentials::default()).expect("repository");
+        let source = Source { from: &from, stop: &AtomicBool::new(false), tell: &|_| {} };
+        let digest = format!("sha256:{}", hex(&Sha256::digest(b"blob")));
+        let blob = Descriptor { digest: digest.clone(), size: 4, ..Descriptor::default() };
+        let path = |partial: &Partial| partial.path.clone();
+        let place = |name: &str| dir.path().join(name);
+        for published in [true, false] {
+            let held = Partial::take(&store, &blob, source).unwrap_or_else(|_| panic!("it is free"));
+            fs::write(path(&held), "blob").expect("content");
+            let spool = held.spool().unwrap_or_else(|_| panic!("whole"));
+            if published {
+                fs::hard_link(path(&held), place("published")).expect("link");
+            }
+            forget(&store, &digest);
+            // The next one begins with an empty file of the same name.
+            let other = Partial::take(&store, &blob, source).unwrap_or_else(|_| panic!("it is free"));
+            let done = held.complete(spool, &place("mine"));
+            match published {
+                true => assert_eq!((done.is_ok(), fs::read(place("mine")).expect("mine")), (true, b"blob".to_vec())),
+                false => assert!(matches!(done, Err(Bad::Begin)) && matches!(held.spool(), Err(Bad::Begin))),
+            }
+            assert_eq!(fs::metadata(path(&other)).expect("the other's").len(), 0);
+            let _ = fs::remove_file(place("mine"));
+        }
+    }
 }
