@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::fixtures;
 use super::harness::{Env, sh, source_tree};
 use super::oracle::{A, Oracle, Says, TXT};
 use super::process::{Process, eventually};
@@ -382,4 +383,40 @@ fn who_asks_too_much_hurts_nobody_else() {
     drop(flood);
     eventually("nothing is kept of it", || open() < 40);
     env.docker(["stop", "-t", "0", "me"]).ok();
+}
+
+#[test]
+fn the_c_library_of_a_distribution_resolves() {
+    let oracle = Oracle::at("127.0.0.53");
+    oracle.knows("printer.corp.example", Says::Address([192, 0, 2, 9]));
+    let env = env_with(&oracle);
+    env.docker(["load", "-q", "-i", fixtures::debian().to_str().unwrap()]).ok();
+    env.docker(["network", "create", "n"]).ok();
+    env.run_detached(&["--name", "web", "--network", "n", "--network-alias", "shop"], &["sleep", "1000"]);
+    let at_web = address(&env, "web", "n");
+    let script = format!(
+        "for name in web SHOP web.n printer.corp.example printer {at_web}; do getent hosts $name; done; getent hosts nobody"
+    );
+    let found = env.docker([
+        "run",
+        "--rm",
+        "--network",
+        "n",
+        "--dns-search",
+        "corp.example",
+        "debian:bookworm",
+        "sh",
+        "-c",
+        &script,
+    ]);
+    let lines: Vec<Vec<&str>> = found.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        [at_web.as_str(), "web"],
+        [at_web.as_str(), "SHOP"],
+        [at_web.as_str(), "web.n"],
+        ["192.0.2.9", "printer.corp.example"],
+        ["192.0.2.9", "printer.corp.example"],
+        [at_web.as_str(), "web.n"],
+    ];
+    assert_eq!((found.code, lines), (2, expected.map(|line| line.to_vec()).to_vec()), "{found:?}");
 }
