@@ -159,6 +159,25 @@ fn what_is_killed_of_the_network_comes_back() {
 }
 
 #[test]
+fn who_is_connected_to_a_way_out_later_has_it() {
+    let env = Env::with_busybox();
+    let port = greeter();
+    env.docker(["network", "create", "--internal", "inner"]).ok();
+    env.run_detached(&["--name", "box", "--network", "inner"], &["sleep", "1000"]);
+    assert_eq!(env.way_out(), None);
+    assert_eq!(fetched(&env, "box", "169.254.2.2", port), "");
+    env.docker(["network", "connect", "bridge", "box"]).ok();
+    assert_eq!(fetched(&env, "box", "169.254.2.2", port), "hello\n");
+    // Its monitor looks after it from then on.
+    let way_out = env.way_out().unwrap();
+    kill_9(way_out);
+    eventually("the way out comes back", || env.way_out().is_some_and(|pid| pid != way_out));
+    eventually("it leads out", || fetched(&env, "box", "169.254.2.2", port) == "hello\n");
+    env.docker(["network", "disconnect", "bridge", "box"]).ok();
+    assert_eq!(fetched(&env, "box", "169.254.2.2", port), "");
+}
+
+#[test]
 fn the_way_out_does_not_outlive_who_needs_it() {
     let mut env = Env::with_busybox();
     let id = env.run_detached(&[], &["sleep", "1000"]);

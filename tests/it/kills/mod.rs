@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::{Env, Seen};
+use super::process::eventually;
 use invariants::Look;
 use told::Told;
 use workloads::{Client, WORKLOADS};
@@ -71,6 +72,8 @@ impl Victim {
     fn kill(self, env: &mut Env) -> usize {
         if self == Victim::Api {
             env.kill_server();
+            // A child of it that becomes a monitor may keep the socket for a moment.
+            eventually("nobody serves", || std::os::unix::net::UnixStream::connect(env.socket()).is_err());
             return 1;
         }
         let pids = self.pids(env);
