@@ -33,6 +33,7 @@
 //! runtime         from a root file system and a plan to a running process
 //! spec            pure: container record -> OCI runtime spec
 //! holder          the user's namespaces: join, create, hold
+//! cgroup          where containers are limited and ended
 //! state           paths, locks, records, event log
 //! model           ids, names, filters, times: pure types
 //! sys             the only room with `unsafe`: namespaces, fd passing, mounts, pty, openat2
@@ -79,6 +80,7 @@
 //! | orphan | a container whose monitor was killed |
 
 mod api;
+mod cgroup;
 mod cli;
 mod engine;
 mod holder;

@@ -196,7 +196,7 @@ fn cgroups(uid: Uid) -> Item {
     }
     let service = root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"));
     let given = read(service.join("cgroup.controllers"));
-    let lacking: Vec<&str> = ["cpu", "memory", "pids"]
+    let lacking: Vec<&str> = ["cpu", "cpuset", "io", "memory", "pids"]
         .into_iter()
         .filter(|want| !given.split_whitespace().any(|had| had == *want))
         .collect();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::containers::View;
 use super::{Engine, Error, Result};
+use crate::cgroup;
 use crate::model::signal;
 use crate::model::time::{self, SECOND};
 use crate::monitor::client;
@@ -182,6 +183,13 @@ impl Engine {
         let orphans = [recorded, named];
         for orphan in orphans.into_iter().flatten() {
             end_orphan(id, orphan)?;
+        }
+        // And whatever was in the container without being below its first process.
+        if let Some(place) = cgroup::find(&self.home) {
+            let groups = place.container(id);
+            let ended = cgroup::group::end(&groups.join(cgroup::group::PAYLOAD));
+            ended.map_err(Error::system("the container's processes do not end"))?;
+            cgroup::group::remove(&groups);
         }
         Ok(orphans.iter().any(Option::is_some))
     }

@@ -9,12 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::containers::ListOptions;
 use super::{Engine, Result};
+use crate::cgroup;
 use crate::holder;
 use crate::image::Store;
 use crate::state::container::{Driver, Status};
 
-/// The type of a file system that statfs(2) tells for cgroup v2.
-const CGROUP2: u64 = 0x6367_7270;
+/// The cgroup controllers that limits need.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// What a client is told of host and engine.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,10 @@ pub struct Facts {
     pub os_version: String,
     /// Whether /sys/fs/cgroup is of version 2.
     pub cgroup_v2: bool,
+    /// Who made the place for containers' cgroups; none: they have none.
+    pub cgroup_driver: &'static str,
+    /// The cgroup controllers that containers have.
+    pub controllers: Vec<String>,
     /// Whether the host forwards IPv4.
     pub forwards: bool,
     /// Whether the engine runs without root: in a user namespace.
@@ -83,7 +88,9 @@ impl Engine {
             hostname: text(kernel.nodename()),
             operating_system: release("PRETTY_NAME").or_else(|| release("NAME")).unwrap_or_else(|| "Linux".to_owned()),
             os_version: release("VERSION_ID").unwrap_or_default(),
-            cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2),
+            cgroup_v2: cgroup::is_v2(),
+            cgroup_driver: cgroup::find(self.home()).map_or("none", |place| place.driver()),
+            controllers: self.controllers(),
             forwards: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
             rootless,
             open: [entries("/proc/self/fd"), entries("/proc/self/task")],
@@ -107,8 +114,22 @@ impl Engine {
                     .to_owned(),
             );
         }
-        warnings.push("WARNING: No cpu, memory or pids limit support: containers are not put into cgroups".to_owned());
+        match self.controllers() {
+            none if none.is_empty() => warnings
+                .push("WARNING: No cpu, memory or pids limit support: containers are not put into cgroups".to_owned()),
+            had => {
+                let lacking = CONTROLLERS.iter().filter(|wanted| !had.iter().any(|had| had == *wanted));
+                warnings.extend(lacking.map(|name| {
+                    format!("WARNING: No {name} limit support: the cgroup controller is not delegated to this user")
+                }));
+            }
+        }
         warnings
+    }
+
+    /// The cgroup controllers that containers have.
+    pub(in crate::engine) fn controllers(&self) -> Vec<String> {
+        cgroup::find(self.home()).map(|place| place.controllers()).unwrap_or_default()
     }
 
     /// A stable id in the form of Docker's: of machine and state directory, so nothing needs to be kept.

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::idmap::{self, Range};
 use super::{Error, find, program, way_out};
+use crate::cgroup;
 use crate::state::lock::{self, Kind};
 use crate::state::paths::Home;
 use crate::sys::namespaces::{self, Identity, Kinds};
@@ -78,6 +79,10 @@ pub fn holder(home: &Home, place: &Place) -> Result<(), Error> {
     receive_ready(&ours)?;
     // Before it can be found.
     find::record(home, find::NETWORK, identity(pid, "net")?)?;
+    // Before this process joins the user namespace, and before it is used. Without, containers run in no group of theirs.
+    if let Err(err) = cgroup::make(home, pid, idmap::host_uid()) {
+        tracing::debug!("no cgroup for containers: {err}");
+    }
     let start = process::start_time(pid).map_err(Error::at("the holder has ended"))?;
     lock.write_at(format!("{pid} {start}\n").as_bytes(), 0).map_err(Error::at("holder/lock"))?;
     let path = home.way_out().into_os_string().into_encoded_bytes();

@@ -16,6 +16,7 @@ use super::error::{Error, Result};
 use super::link::Links;
 use super::names::upstream;
 use super::resolvers;
+use crate::cgroup;
 use crate::holder::{self, Found};
 use crate::state;
 use crate::state::lock::{self, Kind, Lock};
@@ -67,7 +68,10 @@ pub fn start(home: &Home) -> Result<()> {
     })?;
     let copy = holder::program::copy(home).map_err(Error::at("cannot copy this program to memory"))?;
     let users = holder::users(home)?;
-    spawn::fork(|| begin(&file, &log, &program, holder.pid, &users, copy)).map_err(Error::at("cannot fork"))?;
+    // Not in the group of the container that happens to be the first.
+    let group = cgroup::beside(home);
+    let child = || begin(&file, &log, &program, holder.pid, &users, copy);
+    spawn::fork_beside(group.as_ref().map(AsFd::as_fd), child).map_err(Error::at("cannot fork"))?;
     Ok(())
 }
 

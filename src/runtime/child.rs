@@ -43,12 +43,16 @@ impl Channel {
 
 /// Forks a child that does `work`, which ends in the program, and waits until it is there.
 ///
-/// The child has no descriptors but the standard streams, those in `keep` and the channel.
-pub(super) fn launch(keep: &[RawFd], work: impl FnOnce(&Channel) -> StartError) -> Result<Started, StartError> {
+/// The child has no descriptors but the standard streams, those in `keep` and the channel. With a cgroup it is born there.
+pub(super) fn launch(
+    keep: &[RawFd],
+    cgroup: Option<BorrowedFd<'_>>,
+    work: impl FnOnce(&Channel) -> StartError,
+) -> Result<Started, StartError> {
     let (ours, theirs) = fdpass::pair().map_err(StartError::at("socketpair"))?;
     let keep = [keep, &[theirs.as_raw_fd()]].concat();
     let mut theirs = Some(theirs);
-    let pid = spawn::fork(|| {
+    let pid = spawn::fork_into(cgroup, || {
         if spawn::close_all_but(&keep).is_err() {
             return 1;
         }

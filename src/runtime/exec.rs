@@ -1,14 +1,15 @@
 //! Further processes in a running container.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Process, Spec};
 
 use super::child;
-use super::start::{filter, join_cgroup, kinds};
+use super::start::{filter, kinds};
 use super::{StartError, Started, Stdio};
-use crate::sys::{namespaces, process};
+use crate::sys::namespaces::{self, Kinds};
+use crate::sys::process;
 
 const CONTEXT: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 
@@ -21,7 +22,7 @@ pub struct Exec<'a> {
     /// A pidfd of the container's first process.
     pub init: BorrowedFd<'a>,
     /// The container's cgroup, if it has one.
-    pub cgroup: Option<&'a Path>,
+    pub cgroup: Option<OwnedFd>,
     /// Where compiled system call filters are kept.
     pub filters: &'a Path,
     /// The program's streams.
@@ -42,9 +43,6 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
     if let Some(score) = program.oom_score_adj() {
         process::set_oom_score_adj(score.into()).map_err(StartError::at("cannot set oom_score_adj"))?;
     }
-    if let Some(group) = cgroup {
-        join_cgroup(group).map_err(StartError::at("cannot enter the container's cgroup"))?;
-    }
     // Nobody in the container may look into this process, or write to the file of its program, while it is not theirs.
     process::set_not_dumpable().map_err(StartError::at("prctl"))?;
     // Before it is where all are ended that are there when the container ends.
@@ -52,10 +50,21 @@ pub fn exec(exec: Exec<'_>) -> Result<Started, StartError> {
         return Err(StartError::other("nobody wants it any more".to_owned()));
     }
     // Only those that the container has of its own: the host's are another user namespace's, and not to be joined.
-    namespaces::join(init, kinds(plan)).map_err(StartError::at("cannot join the container's namespaces"))?;
-    let started = child::launch(&stdio.descriptors(), |channel| {
-        let ready = rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")));
-        match ready.and_then(|_| child::attach(stdio, false, channel)) {
+    let kinds = kinds(plan);
+    let (later, now) = (kinds & Kinds::CLONE_NEWCGROUP, kinds - Kinds::CLONE_NEWCGROUP);
+    namespaces::join(init, now).map_err(StartError::at("cannot join the container's namespaces"))?;
+    let keep = [stdio.descriptors(), vec![init.as_raw_fd()]].concat();
+    let started = child::launch(&keep, cgroup.as_ref().map(AsFd::as_fd), |channel| {
+        // Whoever is in a cgroup namespace without being in its groups puts nothing into those.
+        let joined = match later.is_empty() {
+            true => Ok(()),
+            false => namespaces::join(init, later).map_err(StartError::at("cannot join the cgroup namespace")),
+        };
+        let ready = joined.and_then(|()| {
+            rustix::process::setsid().map_err(|err| StartError::other(format!("setsid: {err}")))?;
+            child::attach(stdio, false, channel)
+        });
+        match ready {
             Ok(()) => child::become_program(program, filter.as_ref(), None),
             Err(err) => err,
         }

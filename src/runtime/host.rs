@@ -1,8 +1,9 @@
 //! What the host is and has, for the specification.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{StartError, errno_text};
@@ -20,6 +21,7 @@ pub fn facts(home: &Home, entered: &Entered, privileged: bool) -> Host {
         kernel: kernel::version(),
         devices: if privileged { devices(Path::new("/dev")) } else { Vec::new() },
         asked_devices: Vec::new(),
+        block_devices: BTreeMap::new(),
         socket: home.socket(),
     }
 }
@@ -56,6 +58,13 @@ pub fn device_nodes(asked: &str, inside: &str) -> Result<Vec<(PathBuf, String)>,
     }
     nodes.sort();
     if nodes.is_empty() { Err(refused(&"not a device node")) } else { Ok(nodes) }
+}
+
+/// The numbers of a block device.
+pub fn block_device(path: &str) -> Option<(i64, i64)> {
+    let meta = fs::metadata(path).ok().filter(|meta| meta.file_type().is_block_device())?;
+    let number = meta.rdev();
+    Some((rustix::fs::major(number).into(), rustix::fs::minor(number).into()))
 }
 
 /// The devices below a directory that this user may open.

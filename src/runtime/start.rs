@@ -35,8 +35,8 @@ pub struct Start<'a> {
     pub namespaces: Namespaces,
     /// Mounts of the plan, by their destination, whose source is this tree rather than a path.
     pub trees: Vec<(PathBuf, OwnedFd)>,
-    /// A cgroup (version 2) to enter; made if it is missing.
-    pub cgroup: Option<&'a Path>,
+    /// The cgroup (version 2) that the container is born in.
+    pub cgroup: Option<OwnedFd>,
     /// Where compiled system call filters are kept.
     pub filters: &'a Path,
     /// The program's streams.
@@ -59,9 +59,6 @@ pub fn start(start: Start<'_>) -> Result<Started, StartError> {
     if let Some(score) = plan.process().as_ref().and_then(|process| process.oom_score_adj()) {
         process::set_oom_score_adj(score.into()).map_err(StartError::at("cannot set oom_score_adj"))?;
     }
-    if let Some(group) = cgroup {
-        join_cgroup(group).map_err(StartError::at("cannot enter the container's cgroup"))?;
-    }
     // Nobody in the container may look into this process or its child, while that is not yet theirs.
     process::set_not_dumpable().map_err(StartError::at("prctl"))?;
     let filter = filter(filters, plan)?;
@@ -77,9 +74,11 @@ pub fn start(start: Start<'_>) -> Result<Started, StartError> {
     keep.push(root.as_fd().as_raw_fd());
     keep.extend([&namespaces.network, &namespaces.ipc].into_iter().flatten().map(AsRawFd::as_raw_fd));
     keep.extend(trees.iter().map(|(_, tree)| tree.as_raw_fd()));
-    let started = child::launch(&keep, |channel| match contained.run(&namespaces, &trees, stdio, channel) {
-        Ok(never) => match never {},
-        Err(err) => err,
+    let started = child::launch(&keep, cgroup.as_ref().map(AsFd::as_fd), |channel| {
+        match contained.run(&namespaces, &trees, stdio, channel) {
+            Ok(never) => match never {},
+            Err(err) => err,
+        }
     });
     let started = started.map_err(|err| err.in_context(CONTEXT))?;
     Ok(Started { rootfs: Some(root.into()), ..started })
@@ -93,20 +92,8 @@ pub fn plan(bundle: &Path) -> Result<Spec, StartError> {
     Spec::load(bundle.join(CONFIG)).map_err(|err| StartError::other(format!("{CONFIG}: {err}")))
 }
 
-/// Removes the bundle of a container that has ended, and ends what still runs in its cgroup.
-pub fn delete(bundle: &Path, cgroup: Option<&Path>) {
-    if let Some(group) = cgroup {
-        let _ = fs::write(group.join("cgroup.kill"), "1");
-        // The kernel takes a moment to empty it.
-        for _ in 0..200 {
-            match fs::remove_dir(group) {
-                Err(err) if err.raw_os_error() == Some(nix::libc::EBUSY) => {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
-                _ => break,
-            }
-        }
-    }
+/// Removes the bundle of a container that has ended.
+pub fn delete(bundle: &Path) {
     let _ = tree::remove(bundle);
 }
 
@@ -114,15 +101,6 @@ pub fn delete(bundle: &Path, cgroup: Option<&Path>) {
 pub(super) fn filter(cache: &Path, plan: &Spec) -> Result<Option<Filter>, StartError> {
     let profile = plan.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     profile.map(|profile| Filter::prepare(profile, cache)).transpose()
-}
-
-/// Makes a cgroup if it is missing, and moves this process in.
-pub(super) fn join_cgroup(group: &Path) -> io::Result<()> {
-    match fs::create_dir(group) {
-        Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
-        _ => {}
-    }
-    fs::write(group.join("cgroup.procs"), "0")
 }
 
 /// The namespaces in which a container of this plan is apart from its starter.

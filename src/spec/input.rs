@@ -1,5 +1,6 @@
 //! All that a specification is made of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::state::container::ContainerRecord;
@@ -32,6 +33,8 @@ pub struct Host {
     pub devices: Vec<PathBuf>,
     /// What `--device` asks for: for each, in its order, the device nodes, and where each of them is in the container.
     pub asked_devices: Vec<(PathBuf, String)>,
+    /// The numbers of the block devices that limits name, by their paths.
+    pub block_devices: BTreeMap<String, (i64, i64)>,
     /// The API's socket, which containers that mount Docker's mean.
     pub socket: PathBuf,
 }

@@ -6,6 +6,7 @@ mod error;
 mod input;
 mod mounts;
 pub mod process;
+mod resources;
 pub mod seccomp;
 pub mod security;
 
@@ -53,7 +54,7 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
     spec.set_annotations((!annotations.is_empty()).then_some(annotations));
 
     let mut linux = Linux::default();
-    linux.set_resources(None);
+    linux.set_resources(resources::resources(host, &|path| input.host.block_devices.get(path).copied())?);
     linux.set_devices(None);
     linux.set_namespaces(Some(namespaces(input)));
     linux.set_sysctl(sysctls(input)?);

@@ -40,6 +40,19 @@ pub fn readable_within<'a>(these: impl IntoIterator<Item = BorrowedFd<'a>>, time
     }
 }
 
+/// Waits until a file of the kernel's says that it has changed since it was read, or for so long.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn changed_within(file: impl AsFd, time: Duration) -> io::Result<()> {
+    let limit = Timespec::try_from(time).map_err(io::Error::other)?;
+    let mut fds = [PollFd::new(&file, PollFlags::PRI)];
+    match rustix::event::poll(&mut fds, Some(&limit)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}
+
 /// Whether a descriptor is readable now, or hung up.
 pub fn is_readable(fd: impl AsFd) -> bool {
     let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };

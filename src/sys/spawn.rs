@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -19,27 +19,76 @@ pub struct Ended {
 ///
 /// Only for single-threaded processes (the monitor): the child may then use anything, as if it were a new program.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<i32> {
-    // SAFETY: the caller is single-threaded, so no lock can be held by a thread that the child does not have.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
-        nix::unistd::ForkResult::Child => {
-            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(125);
-            // SAFETY: ends this process at once; nothing of the parent's (buffers, files) is flushed or removed twice.
-            unsafe { nix::libc::_exit(code) }
-        }
+    fork_into(None, child)
+}
+
+/// The same, with the child born in a cgroup of version 2, whose directory this is.
+///
+/// # Errors
+/// Also those of cgroups: `EACCES` where a common ancestor of the two groups is not the caller's to write, `EBUSY` where
+/// the group has others below it.
+pub fn fork_into(group: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<i32> {
+    forked(clone_into(group)?, child)
+}
+
+/// The same, where that can be; else the child is where this process is.
+///
+/// # Errors
+/// Those of fork(2).
+pub fn fork_beside(group: Option<BorrowedFd<'_>>, child: impl FnOnce() -> i32) -> io::Result<i32> {
+    forked(clone_beside(group)?, child)
+}
+
+fn forked(pid: i32, child: impl FnOnce() -> i32) -> io::Result<i32> {
+    if pid != 0 {
+        return Ok(pid);
+    }
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(125);
+    // SAFETY: ends this process at once; nothing of the parent's (buffers, files) is flushed or removed twice.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// Forks; 0 in the child.
+fn clone_into(group: Option<BorrowedFd<'_>>) -> io::Result<i32> {
+    use nix::libc;
+    let Some(group) = group else {
+        // SAFETY: the caller is single-threaded, so no lock can be held by a thread that the child does not have.
+        return match unsafe { nix::unistd::fork() }? {
+            nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
+            nix::unistd::ForkResult::Child => Ok(0),
+        };
+    };
+    // SAFETY: all-zero bytes are valid: integers.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    args.cgroup = group.as_raw_fd().unsigned_abs().into();
+    // SAFETY: without a flag that shares memory this is fork(2); the C library's handlers around that put its locks in
+    // order, which no other thread holds here.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => i32::try_from(pid).map_err(io::Error::other),
     }
 }
 
-/// Leaves the caller's process and session: the parent exits with 0 at once, the child goes on, detached.
-pub fn detach() -> io::Result<()> {
-    // SAFETY: as in `fork`.
-    match unsafe { nix::unistd::fork() }? {
-        // SAFETY: as in `fork`.
-        nix::unistd::ForkResult::Parent { .. } => unsafe { nix::libc::_exit(0) },
-        nix::unistd::ForkResult::Child => {
+/// The child is born in a cgroup.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Forks into a cgroup, or, where that is not to be, where this process is; 0 in the child.
+fn clone_beside(group: Option<BorrowedFd<'_>>) -> io::Result<i32> {
+    clone_into(group).or_else(|err| if group.is_some() { clone_into(None) } else { Err(err) })
+}
+
+/// Leaves the caller's process and session: the parent exits with 0 at once, the child goes on, detached, and if it can be
+/// in this cgroup.
+pub fn detach(group: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    match clone_beside(group)? {
+        0 => {
             rustix::process::setsid()?;
             Ok(())
         }
+        // SAFETY: as in `forked`.
+        _ => unsafe { nix::libc::_exit(0) },
     }
 }
 

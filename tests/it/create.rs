@@ -77,6 +77,27 @@ fn what_dockerd_refuses_is_refused_in_its_words() {
     );
 }
 
+/// Whoever asks for a limit has it, or is told that it is none: as this host delegates cgroup controllers.
+#[test]
+fn limits_that_cannot_be_set_are_told() {
+    let env = env();
+    let info = env.get("/v1.51/info").json();
+    for (field, value, controller, fact) in [
+        ("Memory", json!(6_291_456), "memory", "MemoryLimit"),
+        ("CpusetCpus", json!("0"), "cpuset", "CPUSet"),
+        ("NanoCpus", json!(1_000_000_000), "cpu", "CpuCfsQuota"),
+        ("PidsLimit", json!(100), "pids", "PidsLimit"),
+    ] {
+        let reply = env.post("/v1.51/containers/create", &json!({"Image": "busybox", "HostConfig": {field: value}}));
+        let told = format!(
+            "HostConfig.{field} has no effect: containers have no cgroup controller {controller} here (`pierless check` \
+             tells more)"
+        );
+        let expected = if info[fact] == true { json!([]) } else { json!([told]) };
+        assert_eq!(reply.expect(201).json()["Warnings"], expected);
+    }
+}
+
 /// As in dockerd: its root has nothing but what is mounted there.
 #[test]
 fn without_an_image_there_is_an_empty_root() {
@@ -110,12 +131,7 @@ fn what_dockerd_accepts_is_accepted() {
         (json!({"Isolation": "DEFAULT", "Runtime": "runc", "UsernsMode": "host", "CgroupnsMode": "private"}), vec![]),
         (json!({"IpcMode": "container:sharer", "PidMode": "container:peer", "NetworkMode": "container:peer"}), vec![]),
         (json!({"RestartPolicy": {"Name": "no"}, "AutoRemove": true}), vec![]),
-        (
-            json!({"MemorySwappiness": -1, "PidsLimit": 0, "MemorySwap": -1}),
-            vec!["HostConfig.MemorySwap is not implemented and has no effect"],
-        ),
-        (json!({"Memory": 6_291_456}), vec!["HostConfig.Memory is not implemented and has no effect"]),
-        (json!({"CpusetCpus": "0"}), vec!["HostConfig.CpusetCpus is not implemented and has no effect"]),
+        (json!({"MemorySwappiness": -1, "PidsLimit": -1, "MemorySwap": -1}), vec![]),
         (json!({"CpuPercent": 5}), vec!["linux does not support CPU percent. Percent discarded."]),
         (json!({"CapAdd": ["all", "net_admin"], "CapDrop": ["CAP_CHOWN"]}), vec![]),
         (json!({"ExtraHosts": ["a:host-gateway", "b:::1", "c: 1.2.3.4 "]}), vec![]),

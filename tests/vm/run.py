@@ -21,7 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 # A boot that says nothing for so long has failed, in seconds.
-SILENCE = 240
+SILENCE = 600
 BOOTS = 40
 
 
@@ -94,7 +94,7 @@ def main():
     parser.add_argument("release")
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("pierless")
-    parser.add_argument("--only", help="only checks with this word in their names")
+    parser.add_argument("--only", help="only checks with one of these words, parted by commas, in their names")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disk and its console's log")
     args = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pierless-vm-", dir=os.environ.get("TMPDIR", "/var/tmp")))

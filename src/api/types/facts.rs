@@ -83,6 +83,7 @@ impl SystemInfo {
         let overlay = facts.driver == Driver::Overlay;
         let commit = |id: &str| Commit { id: id.to_owned() };
         let security = ["name=seccomp,profile=builtin", "name=rootless"];
+        let has = |controller: &str| facts.controllers.iter().any(|had| had == controller);
         Self {
             id: facts.id,
             containers: running + paused + stopped,
@@ -97,14 +98,14 @@ impl SystemInfo {
             ],
             docker_root_dir: home.data.display().to_string(),
             plugins: Plugins::built_in(),
-            memory_limit: false,
-            swap_limit: false,
+            memory_limit: has("memory"),
+            swap_limit: has("memory"),
             kernel_memory_tcp: false,
-            cpu_cfs_period: false,
-            cpu_cfs_quota: false,
-            cpu_shares: false,
-            cpu_set: false,
-            pids_limit: false,
+            cpu_cfs_period: has("cpu"),
+            cpu_cfs_quota: has("cpu"),
+            cpu_shares: has("cpu"),
+            cpu_set: has("cpuset"),
+            pids_limit: has("pids"),
             oom_kill_disable: false,
             ipv4_forwarding: facts.forwards,
             bridge_nf_iptables: None,
@@ -114,7 +115,7 @@ impl SystemInfo {
             n_goroutines: facts.open[1],
             system_time: time::rfc3339(time::now()),
             logging_driver: "json-file".to_owned(),
-            cgroup_driver: "none".to_owned(),
+            cgroup_driver: facts.cgroup_driver.to_owned(),
             cgroup_version: if facts.cgroup_v2 { "2" } else { "1" }.to_owned(),
             n_events_listener: 0,
             kernel_version: facts.kernel,

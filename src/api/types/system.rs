@@ -126,7 +126,7 @@ pub struct SystemInfo {
     pub system_time: String,
     /// The log driver of containers that ask for none.
     pub logging_driver: String,
-    /// `none`: containers are not put into cgroups.
+    /// `systemd` or `cgroupfs`: who made the place for containers' cgroups; `none`: they have none.
     pub cgroup_driver: String,
     /// `1` or `2`.
     pub cgroup_version: String,

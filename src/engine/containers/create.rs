@@ -38,7 +38,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::create`].
     pub fn create_checked(&self, CheckedRequest(request): CheckedRequest) -> Result<Created> {
-        let mut warnings = check::warnings(&request);
+        let mut warnings = check::warnings(&request, &self.controllers());
         let image_name = request.config.image.clone();
         let store = Store::open(&self.home)?;
         // Until the record names the layers, nobody may take them away.

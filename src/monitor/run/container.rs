@@ -1,11 +1,16 @@
 //! The launcher of real containers: the runtime, called in a starter.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
+
+use super::files::complain;
 use super::launch::{Launched, Launcher, Network, Refusal, Resolver, Started, Stdio};
 use super::plan;
+use crate::cgroup::{group, limits};
 use crate::holder::Entered;
 use crate::model::mounting::MountPoint;
 use crate::monitor::protocol::{Failure, MOUNT_SOURCE};
@@ -64,7 +69,7 @@ impl Launcher for Container {
                 plan: &plan,
                 program: &plan::exec(&plan, &record, session, init)?,
                 init: container.as_fd(),
-                cgroup: None,
+                cgroup: self.group_of(init),
                 filters: &self.home.filters(),
                 stdio,
                 wanted,
@@ -80,11 +85,36 @@ impl Launcher for Container {
     }
 
     fn delete(&self) {
-        runtime::delete(&self.home.container(&self.id).bundle(), None);
+        runtime::delete(&self.home.container(&self.id).bundle());
+        if let Some(group) = group::payload(&self.id)
+            && let Err(error) = group::end(&group)
+        {
+            complain(&self.home.container(&self.id).run, &format!("{}: {error}", group.display()));
+        }
     }
 }
 
 impl Container {
+    /// The cgroup that the container is to be born in, with its limits; none where there is no place for it.
+    fn group(&self, plan: &Spec) -> io::Result<Option<OwnedFd>> {
+        let Some(group) = group::payload(&self.id) else { return Ok(None) };
+        // What a kill left of the last run.
+        group::end(&group)?;
+        group::make(&group)?;
+        if let Some(resources) = plan.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+            limits::apply(&group, &limits::limits(resources))?;
+        }
+        group::open(&group).map(Some)
+    }
+
+    /// The cgroup of a container's first process: a further one cannot be in the container's own if that has groups
+    /// below it.
+    fn group_of(&self, init: i32) -> Option<OwnedFd> {
+        let all = group::payload(&self.id)?;
+        let own = group::of(init).ok().filter(|own| own.starts_with(&all)).unwrap_or(all);
+        group::open(&own).ok()
+    }
+
     fn start_in(&self, record: &ContainerRecord, plan: Option<&Plan>, stdio: Stdio) -> Result<Launched, Refusal> {
         let endpoints = plan.map(Plan::endpoints).unwrap_or_default();
         // While this process is in the host's network namespace.
@@ -103,13 +133,14 @@ impl Container {
                 network::etc::write_unserved(&self.home, record, &network.endpoints).map_err(Refusal::system)?;
             }
         }
+        let group = self.group(&prepared.plan).map_err(Refusal::system)?;
         let start = Start {
             root: prepared.root,
             plan: &prepared.plan,
             bundle: &self.home.container(&self.id).bundle(),
             namespaces: prepared.namespaces,
             trees: prepared.trees,
-            cgroup: None,
+            cgroup: group,
             filters: &self.home.filters(),
             stdio,
         };

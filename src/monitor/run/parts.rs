@@ -26,3 +26,11 @@ pub struct Parts {
     /// Its resolver.
     pub names: Names,
 }
+
+impl Parts {
+    /// These three, and the others without anything to do yet.
+    pub fn new(cx: Context, door: Door, life: Life) -> Self {
+        let (execs, networks, names) = (Execs::default(), Networks::default(), Names::default());
+        Self { cx, door, life, execs, networks, way_out: WayOut::default(), names }
+    }
+}

@@ -56,6 +56,15 @@ pub fn prepare(home: &Home, entered: &Entered, record: &ContainerRecord) -> Resu
     for device in asked.devices.iter().flatten() {
         host.asked_devices.extend(host::device_nodes(&device.path_on_host, device.inside())?);
     }
+    let throttles = [
+        &asked.blkio_device_read_bps,
+        &asked.blkio_device_write_bps,
+        &asked.blkio_device_read_iops,
+        &asked.blkio_device_write_iops,
+    ];
+    let weighed = asked.blkio_weight_device.iter().flatten().map(|device| &device.path);
+    let limited = weighed.chain(throttles.into_iter().flatten().flatten().map(|device| &device.path));
+    host.block_devices = limited.filter_map(|path| Some((path.clone(), host::block_device(path)?))).collect();
     let input =
         Input { record, rootfs: &paths.rootfs(), user: &user, etc: &etc, host: &host, shared_shm: shm.is_some() };
     let plan = spec::build(&input)?;

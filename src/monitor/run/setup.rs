@@ -2,23 +2,20 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use super::container::Container;
 use super::context::Context;
 use super::door::Door;
-use super::execs::Execs;
 use super::files::{Files, complain};
 use super::launch::Launcher;
 use super::life::Life;
-use super::names::Names;
-use super::networks::Networks;
 use super::parts::Parts;
 use super::settings::Settings;
 use super::supervisor::Supervisor;
-use super::way_out::WayOut;
+use crate::cgroup;
 use crate::holder;
 use crate::model::ids;
 use crate::monitor::client::{ANOTHER, READY};
@@ -63,11 +60,12 @@ pub fn role(mut words: impl Iterator<Item = String>) -> ExitCode {
 /// which may be its first client. Returns the process's exit code.
 pub fn main(home: Home, id: &str, launcher: Box<dyn Launcher>, first: Option<OwnedFd>) -> i32 {
     memory::thrifty_allocator();
-    if let Err(error) = spawn::detach() {
+    if let Err(error) = detach(&home, id) {
         tell(&error.to_string());
         return 1;
     }
     let paths = home.container(id);
+    let left = home.clone();
     let supervisor = match prepare(home.clone(), id, launcher, first) {
         Ok(supervisor) => supervisor,
         Err(error) => {
@@ -84,7 +82,10 @@ pub fn main(home: Home, id: &str, launcher: Box<dyn Launcher>, first: Option<Own
     std::panic::set_hook(Box::new(move |panic| complain(&run, &panic.to_string())));
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| silenced.and_then(|()| supervisor.run())));
     let why = match ran {
-        Ok(Ok(())) => return 0,
+        Ok(Ok(())) => {
+            cgroup::sweep(&left, id);
+            return 0;
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it panicked".to_owned(),
     };
@@ -96,6 +97,20 @@ pub fn main(home: Home, id: &str, launcher: Box<dyn Launcher>, first: Option<Own
         let _ = store::save_state(&home, id, &state, Durability::Process);
     }
     1
+}
+
+/// Detaches this process, in a cgroup of its own if there is a place for it.
+fn detach(home: &Home, id: &str) -> io::Result<()> {
+    let place = cgroup::find(home);
+    let group = place.as_ref().and_then(|place| place.monitor(id).ok());
+    spawn::detach(group.as_ref().map(AsFd::as_fd))?;
+    if let Some(place) = place
+        && cgroup::group::of_monitor(id).is_none()
+        && let Err(error) = place.fetch(id, std::process::id().cast_signed())
+    {
+        complain(&home.container(id).run, &format!("cgroup: {error}"));
+    }
+    Ok(())
 }
 
 /// Takes the container's lock and listens; none if another monitor lives.
@@ -131,9 +146,7 @@ fn prepare(
         door.admit(first, &mut cx.watch);
     }
     let life = Life::new(Settings::of(&record), launcher, state);
-    let (execs, networks, way_out) = (Execs::default(), Networks::default(), WayOut::default());
-    let names = Names::default();
-    Supervisor::new(Parts { cx, door, life, execs, networks, way_out, names }).map(Some)
+    Supervisor::new(Parts::new(cx, door, life)).map(Some)
 }
 
 /// The lock; none if its holder listens. One that has it and does not listen is about to end: that is waited for.

@@ -14,34 +14,39 @@ const HOST_FIELDS: &[&str] = &[
     "VolumeDriver",
     "VolumesFrom",
     "Cgroup",
-    "CpuShares",
-    "Memory",
-    "NanoCpus",
     "CgroupParent",
-    "BlkioWeight",
-    "BlkioWeightDevice",
-    "BlkioDeviceReadBps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteIOps",
-    "CpuPeriod",
-    "CpuQuota",
-    "CpusetCpus",
-    "CpusetMems",
     "DeviceCgroupRules",
     "DeviceRequests",
-    "MemoryReservation",
-    "MemorySwap",
     "OomKillDisable",
     "CpuCount",
     "KernelMemoryTCP",
 ];
 
+/// Limits, by the cgroup controller that sets them.
+const LIMITS: &[(&str, &[&str])] = &[
+    ("memory", &["Memory", "MemoryReservation", "MemorySwap"]),
+    ("cpu", &["CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota"]),
+    ("cpuset", &["CpusetCpus", "CpusetMems"]),
+    ("pids", &["PidsLimit"]),
+    (
+        "io",
+        &[
+            "BlkioWeight",
+            "BlkioWeightDevice",
+            "BlkioDeviceReadBps",
+            "BlkioDeviceWriteBps",
+            "BlkioDeviceReadIOps",
+            "BlkioDeviceWriteIOps",
+        ],
+    ),
+];
+
 /// Fields of the configuration that are recorded and not acted on.
 const CONFIG_FIELDS: &[&str] = &["Healthcheck", "Volumes"];
 
-/// The warnings of a request: dockerd's, then those about what is not done here.
-pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<String> {
+/// The warnings of a request: dockerd's, then those about what is not done here, where containers have these cgroup
+/// controllers.
+pub(in crate::engine::containers) fn warnings(request: &CreateRequest, controllers: &[String]) -> Vec<String> {
     let host = &request.host_config;
     let mut warnings = Vec::new();
     if host.oom_kill_disable == Some(true) && host.memory == 0 {
@@ -68,8 +73,19 @@ pub(in crate::engine::containers) fn warnings(request: &CreateRequest) -> Vec<St
     if host.memory_swappiness.is_some_and(|value| value != -1) {
         warnings.push(sentence("HostConfig.MemorySwappiness"));
     }
-    if host.pids_limit.is_some_and(|limit| limit > 0) {
-        warnings.push(sentence("HostConfig.PidsLimit"));
+    // No limit is what containers have anyway.
+    let unlimited = |field: &str, value: &Value| {
+        value.as_i64().is_some_and(|limit| limit < 0) && matches!(field, "PidsLimit" | "MemorySwap" | "Memory")
+    };
+    let values = to_value(host);
+    for (controller, fields) in LIMITS.iter().filter(|(name, _)| !controllers.iter().any(|had| had == name)) {
+        let asked = fields.iter().filter(|field| !is_empty(&values[**field]) && !unlimited(field, &values[**field]));
+        warnings.extend(asked.map(|field| {
+            format!(
+                "HostConfig.{field} has no effect: containers have no cgroup controller {controller} here (`pierless \
+                 check` tells more)"
+            )
+        }));
     }
     for (option, value) in &host.log_config.config {
         let default = value.is_empty() || value == "blocking" || go_bool(value) == Some(false);
@@ -127,10 +143,10 @@ mod tests {
         request.host_config.network_mode = "none".to_owned();
         request.host_config.restart_policy = RestartPolicy { name: "no".to_owned(), maximum_retry_count: 0 };
         request.host_config.memory_swappiness = Some(-1);
-        assert_eq!(warnings(&request), Vec::<String>::new());
+        assert_eq!(warnings(&request, &[]), Vec::<String>::new());
         request.host_config.memory = 1 << 20;
         request.host_config.log_config.config.insert("tag".to_owned(), "x".to_owned());
-        let all = warnings(&request).join("\n");
+        let all = warnings(&request, &[]).join("\n");
         assert!(all.contains("HostConfig.Memory ") && all.contains("LogConfig.Config.tag"), "{all}");
     }
 
