@@ -150,6 +150,9 @@ pub struct StateRecord {
     pub exit_code: i32,
     /// Why the last start failed or how it was lost; else empty.
     pub error: String,
+    /// Whether the kernel ended a process of its last run for want of memory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
     /// How often it has ended: tells one end from the next.
     pub exits: u64,
     /// Whether a person asked for the last stop.

@@ -165,7 +165,7 @@ impl From<&StateRecord> for State {
             running: state.is_running(),
             paused: state.status == Status::Paused,
             restarting: false,
-            oom_killed: false,
+            oom_killed: state.oom_killed,
             dead: state.status == Status::Dead,
             pid: state.pid,
             exit_code: state.exit_code,

@@ -326,6 +326,15 @@ impl Life {
         self.leave(cx, door);
     }
 
+    /// The kernel has ended a process of the container for want of memory.
+    pub fn short_of_memory(&mut self, cx: &Context) {
+        cx.files.emit("oom", &[]);
+        if !std::mem::replace(&mut self.state.oom_killed, true) && self.pid().is_some() {
+            // Its end will be recorded with it; until then this is worth knowing, and no more.
+            let _ = store::save_state(&cx.files.home, &cx.files.id, &self.state, Durability::Process);
+        }
+    }
+
     /// The container's process has ended with this code.
     pub fn ended(&mut self, code: i32, execs: &mut Execs, cx: &mut Context, door: &mut Door) {
         self.phase = Phase::Over;

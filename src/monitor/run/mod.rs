@@ -13,6 +13,7 @@
 //! life         the container: its phases, its record, its stop and its end
 //! execs        its further processes
 //! networks     its connections, changed while it runs
+//! oom          what the kernel ends in it for want of memory
 //! way_out      its network's way to the world
 //! ports        its published ports, and the connections to them
 //! names        its resolver
@@ -39,6 +40,7 @@ mod life;
 mod log;
 mod names;
 mod networks;
+mod oom;
 mod parts;
 mod plan;
 mod ports;

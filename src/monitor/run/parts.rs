@@ -6,6 +6,7 @@ use super::execs::Execs;
 use super::life::Life;
 use super::names::Names;
 use super::networks::Networks;
+use super::oom::Oom;
 use super::way_out::WayOut;
 
 /// One container's monitor.
@@ -21,6 +22,8 @@ pub struct Parts {
     pub execs: Execs,
     /// Changes of its networks.
     pub networks: Networks,
+    /// What the kernel ends in it.
+    pub oom: Oom,
     /// Its network's way out.
     pub way_out: WayOut,
     /// Its resolver.
@@ -31,6 +34,6 @@ impl Parts {
     /// These three, and the others without anything to do yet.
     pub fn new(cx: Context, door: Door, life: Life) -> Self {
         let (execs, networks, names) = (Execs::default(), Networks::default(), Names::default());
-        Self { cx, door, life, execs, networks, way_out: WayOut::default(), names }
+        Self { cx, door, life, execs, networks, oom: Oom::default(), way_out: WayOut::default(), names }
     }
 }

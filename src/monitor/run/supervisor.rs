@@ -139,6 +139,7 @@ impl Supervisor {
                 }
             }
             Role::WayOut if self.parts.life.leads_out() => self.parts.way_out.ready(&mut self.parts.cx),
+            Role::Oom => self.look_for_oom(),
             Role::WayOut => self.parts.way_out.forget(&mut self.parts.cx),
             Role::Ports => self.parts.life.ports.ready(&mut self.parts.cx),
             Role::Names(what) => {
@@ -180,7 +181,17 @@ impl Supervisor {
         }
     }
 
+    fn look_for_oom(&mut self) {
+        if self.parts.oom.look() {
+            self.parts.life.short_of_memory(&self.parts.cx);
+        }
+    }
+
     fn lost(&mut self, loss: Loss) {
+        if matches!(loss, Loss::Container(_)) {
+            self.look_for_oom();
+            self.parts.oom.forget(&mut self.parts.cx);
+        }
         let Parts { life, execs, networks, cx, door, names, .. } = &mut self.parts;
         match loss {
             Loss::Exec(at, code) => execs.ended(at, code, cx),
@@ -213,6 +224,7 @@ impl Supervisor {
     /// A starter has reported; its process may have ended before.
     fn starter_ready(&mut self, at: usize) {
         let pid = if at == MAIN {
+            self.parts.oom.watch(&mut self.parts.cx);
             self.parts.life.starter_ready(&mut self.parts.cx, &mut self.parts.door);
             if self.parts.life.leads_out() {
                 self.parts.way_out.look(&mut self.parts.cx);

@@ -29,6 +29,8 @@ pub enum Role {
     Networks,
     /// A socket of the resolver's.
     Names(Asked),
+    /// The counts of the container's cgroup.
+    Oom,
     /// The socket of a client attached to a session.
     Client(usize, RawFd),
 }
