@@ -94,10 +94,14 @@ fn by_manager(home: &Home, holder: i32, uid: u32) -> io::Result<Place> {
         // The policy is not known to older managers, which do not end a scope for want of memory in one group either.
         let started =
             start_scope(&mut bus, &name, slice, pid, true).or_else(|_| start_scope(&mut bus, &name, slice, pid, false));
-        // It is there, with containers in it whose holder was killed.
-        let joined = started.or_else(|_| attach(&mut bus, &name, "", pid));
+        // It is there, with containers in it whose holder was killed; in its topmost group nobody can be any more.
+        let joined = started.or_else(|_| attach(&mut bus, &name, &format!("/{HOLDER}"), pid));
         match joined.and_then(|()| group::of(holder)) {
             Ok(group) if group.ends_with(&name) => return Ok(Place { path: group, scope: Some((name, path)) }),
+            Ok(group) if group.ends_with(PathBuf::from(&name).join(HOLDER)) => {
+                let scope = group.parent().unwrap_or(&group).to_owned();
+                return Ok(Place { path: scope, scope: Some((name, path)) });
+            }
             Ok(group) => last = io::Error::other(format!("the manager put it into {}", group.display())),
             Err(err) => last = err,
         }

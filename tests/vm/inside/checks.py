@@ -151,6 +151,19 @@ def a_killed_monitor_leaves_nothing():
 
 
 @check(1)
+def a_killed_holder_has_a_successor_in_the_same_scope():
+    group = below_the_scope(ann, "hers")
+    holder = (group.parents[1] / "holder/cgroup.procs").read_text().split()
+    for pid in holder:
+        run("kill", "-9", pid, ok=False)
+    ann.by_ssh("pierless run -d --name next img sleep 1000")
+    below_the_scope(ann, "next")
+    below_the_scope(ann, "hers")
+    assert (group.parents[1] / "holder/cgroup.procs").read_text().split(), "nobody holds"
+    ann.docker("rm -f next")
+
+
+@check(1)
 def without_a_bus_the_group_of_the_first_is_the_place():
     until("ben's holder has ended", lambda: "holder" not in ben("ps -u ben -o args", ok=False).stdout, 60)
     unit = f"[Service]\\nType=oneshot\\nDelegate=yes\\nKillMode=process\\nExecStart={ben.home}/.local/bin/pierless run -d --name own img sleep 1000\\n"
