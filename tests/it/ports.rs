@@ -307,6 +307,23 @@ while True: threading.Thread(target=serve, args=[s.accept()[0]], daemon=True).st
     _server.out.wait_for("was reset");
 }
 
+/// A byte that is sent as urgent is one among the others, and no end.
+#[test]
+fn what_is_urgent_is_not_the_end() {
+    let env = Env::with_busybox();
+    env.run_detached(&["--name", "box", "-p", "80"], &["sleep", "1000"]);
+    let _server = serve(&env, "box", ECHO);
+    let mut stream = connect((Ipv4Addr::LOCALHOST, published(&env, "box", "80").port()));
+    line(&mut stream);
+    stream.write_all(b"ab").unwrap();
+    rustix::net::send(&stream, b"!", rustix::net::SendFlags::OOB).unwrap();
+    stream.write_all(b"cd").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(String::from_utf8_lossy(&all), "ab!cd");
+}
+
 #[test]
 fn what_a_program_says_last_is_heard() {
     let env = Env::with_busybox();

@@ -54,7 +54,11 @@ pub struct Connection {
 impl Connection {
     /// One whose second socket is connected, or is being so.
     pub fn new(client: OwnedFd, server: OwnedFd, connected: bool) -> Self {
-        let end = |socket| End { socket, watched: None, left_out: false };
+        let end = |socket| {
+            // What was sent as urgent has its place among the other bytes.
+            let _ = sockopt::set_socket_oobinline(&socket, true);
+            End { socket, watched: None, left_out: false }
+        };
         Self { client: end(client), server: end(server), up: Flow::default(), down: Flow::default(), connected }
     }
 

@@ -139,10 +139,8 @@ impl Flow {
         let Some(pipe) = &self.pipe else { return self.copy(from, to, buf) };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match rustix::pipe::splice(from, None, &pipe.start, None, PIECE, flags) {
-            Ok(0) => {
-                self.ended = true;
-                Ok(false)
-            }
+            // The end, or a byte that was sent as urgent, which the kernel does not lead into a pipe.
+            Ok(0) => self.copy(from, to, buf),
             Ok(len) => {
                 self.held = len;
                 Ok(true)
