@@ -54,7 +54,7 @@ pub fn make(home: &Home, holder: i32, uid: u32) -> io::Result<Place> {
         return Err(io::Error::other("the host has no cgroups of version 2 alone"));
     }
     let place = by_manager(home, holder, uid)
-        .or_else(|by_bus| below_own(home, holder).map_err(|err| io::Error::other(format!("{by_bus}; {err}"))))?;
+        .or_else(|by_bus| below_own(home).map_err(|err| io::Error::other(format!("{by_bus}; {err}"))))?;
     let own = place.path.join(HOLDER);
     group::make(&own)?;
     fs::write(own.join("cgroup.procs"), holder.to_string())?;
@@ -142,7 +142,7 @@ fn attach(bus: &mut Bus, name: &str, group: &str, pid: u32) -> io::Result<()> {
 }
 
 /// Below the group that this process is in, if the user may write there.
-fn below_own(home: &Home, holder: i32) -> io::Result<Place> {
+fn below_own(home: &Home) -> io::Result<Place> {
     let own = group::of(std::process::id().cast_signed())?;
     // Where one was made before, its descendants are in it.
     let name = scope_name(home, u32::MAX);
@@ -155,9 +155,6 @@ fn below_own(home: &Home, holder: i32) -> io::Result<Place> {
     // It has what it was given for its groups: to give those more while processes are in it would make it one of threads.
     let path = parent.join(name);
     group::make(&path)?;
-    let holders = path.join(HOLDER);
-    group::make(&holders)?;
-    fs::write(holders.join("cgroup.procs"), holder.to_string())?;
     Ok(Place { path, scope: None })
 }
 
