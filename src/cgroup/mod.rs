@@ -14,6 +14,9 @@
 //! Without a manager, the place is below the group that the maker of the holder is in, if the user may write there; else
 //! there is none, containers run without limits, and who asks for one is told.
 
+/// The controllers that limits need.
+pub const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
 mod bus;
 pub mod group;
 pub mod limits;

@@ -6,8 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::sys::statfs;
 use nix::unistd::{Uid, User, geteuid};
+
+use crate::cgroup;
 
 /// How much an item matters where it is not as it should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -186,8 +187,7 @@ fn overlay() -> Item {
 
 fn cgroups(uid: Uid) -> Item {
     let root = Path::new("/sys/fs/cgroup");
-    let pure = statfs::statfs(root).is_ok_and(|found| found.filesystem_type() == statfs::CGROUP2_SUPER_MAGIC);
-    if !pure {
+    if !cgroup::is_v2() {
         let mend = "boot with systemd.unified_cgroup_hierarchy=1; until then there are no resource limits";
         return Item::bad("cgroups", Verdict::Lacking, "not version 2 alone", mend);
     }
@@ -196,10 +196,8 @@ fn cgroups(uid: Uid) -> Item {
     }
     let service = root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"));
     let given = read(service.join("cgroup.controllers"));
-    let lacking: Vec<&str> = ["cpu", "cpuset", "io", "memory", "pids"]
-        .into_iter()
-        .filter(|want| !given.split_whitespace().any(|had| had == *want))
-        .collect();
+    let lacking: Vec<&str> =
+        cgroup::CONTROLLERS.into_iter().filter(|want| !given.split_whitespace().any(|had| had == *want)).collect();
     if lacking.is_empty() {
         return Item::ok("cgroups", format!("version 2, delegated: {}", given.trim()));
     }

@@ -14,9 +14,6 @@ use crate::holder;
 use crate::image::Store;
 use crate::state::container::{Driver, Status};
 
-/// The cgroup controllers that limits need.
-const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-
 /// What a client is told of host and engine.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -75,6 +72,8 @@ impl Engine {
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
         let release = os_release();
         let rootless = holder::is_rootless();
+        let place = cgroup::find(self.home());
+        let controllers = place.as_ref().map(|place| place.controllers()).unwrap_or_default();
         Ok(Facts {
             id: self.identity(),
             containers: [running, paused, views.len() - running - paused],
@@ -89,42 +88,13 @@ impl Engine {
             operating_system: release("PRETTY_NAME").or_else(|| release("NAME")).unwrap_or_else(|| "Linux".to_owned()),
             os_version: release("VERSION_ID").unwrap_or_default(),
             cgroup_v2: cgroup::is_v2(),
-            cgroup_driver: cgroup::find(self.home()).map_or("none", |place| place.driver()),
-            controllers: self.controllers(),
+            cgroup_driver: place.as_ref().map_or("none", |place| place.driver()),
             forwards: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
             rootless,
             open: [entries("/proc/self/fd"), entries("/proc/self/task")],
-            warnings: self.warnings(driver, rootless),
+            warnings: warnings(driver, rootless, &controllers),
+            controllers,
         })
-    }
-
-    /// What the host lacks, as far as it concerns every container.
-    fn warnings(&self, driver: Driver, rootless: bool) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if driver == Driver::Copy {
-            warnings.push(
-                "WARNING: overlayfs is refused by the kernel or the file system: images are copied for each container"
-                    .to_owned(),
-            );
-        }
-        if rootless && holder::is_single_id() {
-            warnings.push(
-                "WARNING: only one user id is available: give the user a range in /etc/subuid and /etc/subgid, and \
-                 install uidmap"
-                    .to_owned(),
-            );
-        }
-        match self.controllers() {
-            none if none.is_empty() => warnings
-                .push("WARNING: No cpu, memory or pids limit support: containers are not put into cgroups".to_owned()),
-            had => {
-                let lacking = CONTROLLERS.iter().filter(|wanted| !had.iter().any(|had| had == *wanted));
-                warnings.extend(lacking.map(|name| {
-                    format!("WARNING: No {name} limit support: the cgroup controller is not delegated to this user")
-                }));
-            }
-        }
-        warnings
     }
 
     /// The cgroup controllers that containers have.
@@ -138,6 +108,35 @@ impl Engine {
         let hex: String = Sha256::digest(seed).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
+}
+
+/// What the host lacks, as far as it concerns every container.
+fn warnings(driver: Driver, rootless: bool, controllers: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if driver == Driver::Copy {
+        warnings.push(
+            "WARNING: overlayfs is refused by the kernel or the file system: images are copied for each container"
+                .to_owned(),
+        );
+    }
+    if rootless && holder::is_single_id() {
+        warnings.push(
+            "WARNING: only one user id is available: give the user a range in /etc/subuid and /etc/subgid, and \
+             install uidmap"
+                .to_owned(),
+        );
+    }
+    match controllers {
+        [] => warnings
+            .push("WARNING: No cpu, memory or pids limit support: containers are not put into cgroups".to_owned()),
+        had => {
+            let lacking = cgroup::CONTROLLERS.iter().filter(|wanted| !had.iter().any(|had| had == *wanted));
+            warnings.extend(lacking.map(|name| {
+                format!("WARNING: No {name} limit support: the cgroup controller is not delegated to this user")
+            }));
+        }
+    }
+    warnings
 }
 
 fn read(path: &str) -> String {

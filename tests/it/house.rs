@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["image", "registry", "spec", "monitor", "network", "runtime", "holder", "cgroup", "state", "model", "sys"],
     ),
     ("api", &["engine", "image", "registry", "state", "model", "sys"]),
-    ("cli", &["engine", "image", "registry", "monitor", "holder", "state", "model", "sys"]),
+    ("cli", &["engine", "image", "registry", "monitor", "holder", "cgroup", "state", "model", "sys"]),
     ("server", &["api", "engine", "state", "model", "sys"]),
 ];
 
